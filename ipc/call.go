@@ -1,0 +1,329 @@
+package ipc
+
+import (
+	"context"
+
+	"nexus.internal/os/capability"
+)
+
+// Msg is one request. Body and Token stay the caller's; they are copied.
+type Msg struct {
+	Slot Slot
+	Op   uint16
+	// Token is the (sid, appId) token, where the operation takes one.
+	Token *capability.Token
+	// Behalf stands instead of Token for a service that acts for a request it
+	// is serving: the kernel derives a child of that request's token, which
+	// dies with the request.
+	Behalf *Request
+	// Body is at most MaxFrame bytes.
+	Body []byte
+	// Move names a capability that travels along, or NoSlot. It leaves the
+	// caller's table only if the request is queued.
+	Move Slot
+	// Nonblock makes a full queue an error instead of a wait.
+	Nonblock bool
+}
+
+// Reply is the answer to a call.
+type Reply struct {
+	// Body is in the buffer that the caller gave, or in a new one if that was
+	// too small.
+	Body []byte
+}
+
+type callState uint8
+
+const (
+	callFree callState = iota
+	callQueued
+	callServing
+)
+
+// call is a request from the moment it is queued till its handler has
+// returned. The caller may leave before that: then caller is nil.
+type call struct {
+	id      uint64
+	state   callState
+	caller  *fiber
+	sender  Sender
+	ep      *endpoint
+	op      uint16
+	body    []byte
+	parcel  *capability.Parcel // a capability in flight
+	replied bool               // its handler has used the reply
+
+	row      *capability.Row // nil where no token is taken
+	session  *session
+	stamp    Stamp
+	parent   *call // for a child token: the request it was derived for
+	parentID uint64
+
+	next             *call // in the queue, or in the free list
+	prevSID, nextSID *call // in its session
+}
+
+// Call sends a request and waits for its answer, at most till ctx's deadline
+// and never longer than DefaultTimeout. The reply's body is appended to out[:0]
+// so that a caller with a buffer allocates nothing. The error is nil or a Code:
+// the kernel's own, or the one that the service answered with, in which case
+// the reply's body is still returned.
+func (t *Task) Call(ctx context.Context, m Msg, out []byte) (Reply, error) {
+	if len(m.Body) > MaxFrame {
+		return Reply{}, TooLarge
+	}
+	f, deadline, err := t.enter(ctx)
+	if err != nil {
+		return Reply{}, err
+	}
+	k := t.kernel
+	f.msg, f.out = m, out[:0]
+	code := k.send(f, deadline)
+	if code == QueueFull && !m.Nonblock {
+		code = OK // The fiber waits for room, or is told at once that there is none.
+	} else if code != OK {
+		f.msg, f.out = Msg{}, nil
+		k.leave(f)
+		return Reply{}, code
+	} else {
+		k.setTimer(f, deadline)
+	}
+	code = k.park(ctx, f)
+	r := Reply{Body: f.out}
+	f.msg, f.out = Msg{}, nil
+	k.left(f)
+	return r, code.err()
+}
+
+// send checks a request, stamps it and queues it. With QueueFull the fiber has
+// been put among those that wait for room, unless it does not want to wait.
+func (k *Kernel) send(f *fiber, deadline Time) Code {
+	t, m := f.task, &f.msg
+	ep, code := k.target(t, m)
+	if code != OK {
+		return k.refuse(f, ep, code, capability.Accepted)
+	}
+	rule := ep.ops[m.Op]
+	grant, why := k.validate(t, m, rule.need)
+	if why != capability.Accepted {
+		return k.refuse(f, ep, Denied, why)
+	}
+	if m.Move != NoSlot {
+		if held, err := t.table.Lookup(m.Move); err != nil || held.Kind.Fixed() {
+			return k.refuse(f, ep, PermissionDenied, capability.Accepted)
+		}
+	}
+	if code := ep.admits(len(m.Body)); code != OK {
+		if code == QueueFull && !m.Nonblock {
+			f.waiting, f.endpoint = waitRoom, ep
+			ep.room = append(ep.room, f)
+			k.setTimer(f, deadline)
+		}
+		return code
+	}
+	k.enqueue(f, ep, grant)
+	return OK
+}
+
+// target finds the endpoint behind a slot and checks right and opcode.
+func (k *Kernel) target(t *Task, m *Msg) (*endpoint, Code) {
+	c, err := t.table.Lookup(m.Slot)
+	if err != nil {
+		if m.Slot >= capability.Slots {
+			return nil, InvalidArgument
+		}
+		return nil, PermissionDenied
+	}
+	ep, ok := c.Object.(*endpoint)
+	switch {
+	case !ok || c.Rights&capability.Send == 0:
+		return nil, PermissionDenied
+	case ep.closed:
+		return ep, NoSuchEndpoint
+	case m.Op >= MaxOps || !ep.ops[m.Op].known:
+		return ep, Unsupported
+	}
+	return ep, OK
+}
+
+// grant is what a valid token gives a request.
+type grant struct {
+	row     *capability.Row
+	session *session
+	parent  *call
+}
+
+// validate checks the token of a request at send.
+func (k *Kernel) validate(t *Task, m *Msg, need capability.TokenRights) (grant, capability.Refusal) {
+	if need == 0 {
+		return grant{}, capability.Accepted
+	}
+	if m.Behalf != nil {
+		return k.validateChild(t, m.Behalf, need)
+	}
+	if m.Token == nil {
+		return grant{}, capability.RefusedMissing
+	}
+	row, why := k.tokens.Check(m.Token, uint64(t.id), uint64(k.exec.Now()))
+	if why == capability.Accepted {
+		why = checkSession(row, need)
+	}
+	if why != capability.Accepted {
+		return grant{}, why
+	}
+	return grant{row: row, session: row.Session.(*session)}, why
+}
+
+// validateChild checks the child of a request's token: the request must be one
+// that this task is serving now and whose caller still waits.
+func (k *Kernel) validateChild(t *Task, r *Request, need capability.TokenRights) (grant, capability.Refusal) {
+	c := r.call
+	if c == nil || c.id != r.id || c.ep.owner != t || !c.live() || c.row == nil {
+		return grant{}, capability.RefusedRequest
+	}
+	why := k.recheck(c)
+	if why == capability.Accepted {
+		why = checkSession(c.row, need)
+	}
+	return grant{row: c.row, session: c.session, parent: c}, why
+}
+
+// live says whether a request is being served for somebody who still waits.
+func (c *call) live() bool { return c.state == callServing && c.caller != nil }
+
+func checkSession(row *capability.Row, need capability.TokenRights) capability.Refusal {
+	s := row.Session.(*session)
+	switch {
+	case s.ended || row.Epoch != s.epoch:
+		return capability.RefusedStale
+	case row.Rights&need == 0:
+		return capability.RefusedRight
+	}
+	return capability.Accepted
+}
+
+// recheck asks again, at delivery and at reply, whether a request's token is
+// good. It allocates nothing.
+func (k *Kernel) recheck(c *call) capability.Refusal {
+	if c.row == nil {
+		return capability.Accepted
+	}
+	if p := c.parent; p != nil {
+		if p.id != c.parentID || !p.live() {
+			return capability.RefusedRequest
+		}
+		return k.recheck(p)
+	}
+	why := c.row.Recheck(uint64(c.sender.Task), uint64(k.exec.Now()))
+	if why == capability.Accepted && (c.session.ended || c.row.Epoch != c.session.epoch) {
+		why = capability.RefusedStale
+	}
+	return why
+}
+
+// enqueue copies a checked request into the kernel and wakes its receiver.
+func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
+	m := &f.msg
+	c := k.takeCall()
+	k.lastCall++
+	c.id, c.state, c.caller, c.ep, c.op = k.lastCall, callQueued, f, ep, m.Op
+	c.sender = Sender{Task: f.task.id, Name: f.task.name, Service: f.task.ident}
+	c.body = k.buffers.take(len(m.Body))
+	copy(c.body, m.Body)
+	if m.Move != NoSlot {
+		c.parcel = f.task.table.Send(m.Move)
+	}
+	c.row, c.session, c.parent = g.row, g.session, g.parent
+	if g.parent != nil {
+		c.parentID = g.parent.id
+	}
+	if g.session != nil {
+		g.session.stamp(c)
+		g.session.link(c)
+	}
+	f.waiting, f.call = waitReply, c
+	ep.push(c)
+	k.stats.Calls++
+	k.traceCall(TraceSend, c, len(c.body), OK, capability.Accepted)
+	k.wakeTask(ep.owner)
+}
+
+// refuse counts and traces a request that did not pass.
+func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusal) Code {
+	k.stats.Refused++
+	e := TraceEvent{Time: k.exec.Now(), From: f.task.id, Op: f.msg.Op, Code: code, Kind: TraceRefuse, Refusal: why}
+	if ep != nil {
+		e.To, e.Endpoint = ep.owner.id, ep.id
+	}
+	k.ring.add(e)
+	return code
+}
+
+// answer gives a request's caller its code and no body, if the caller still
+// waits. The request itself stays where it is.
+func (k *Kernel) answer(c *call, code Code) {
+	f := c.caller
+	if f == nil {
+		return
+	}
+	c.caller = nil
+	k.traceCall(TraceReply, c, 0, code, capability.Accepted)
+	k.ready(f, code)
+}
+
+// abandon is the caller leaving: a queued request disappears, one that is being
+// served goes on without anybody to answer to.
+func (k *Kernel) abandon(c *call) {
+	f := c.caller
+	c.caller = nil
+	if c.state == callQueued {
+		c.ep.unqueue(c)
+		f.task.table.Return(c.parcel)
+		k.release(c)
+	}
+}
+
+// release wipes a request that is neither queued nor served any more and
+// admits the next sender that waits for room.
+func (k *Kernel) release(c *call) {
+	ep, s := c.ep, c.session
+	c.parcel.Drop()
+	k.buffers.give(c.body)
+	if s != nil {
+		s.unlink(c)
+	}
+	*c = call{next: k.freeCalls}
+	k.freeCalls = c
+	if s != nil {
+		k.drained(s)
+	}
+	k.admitWaiting(ep)
+}
+
+// admitWaiting lets senders that wait for room in, first come first served.
+// Everything about them is checked again.
+func (k *Kernel) admitWaiting(ep *endpoint) {
+	for len(ep.room) > 0 && (ep.closed || ep.queued < ep.depth) {
+		f := ep.room[0]
+		ep.room = ep.room[1:]
+		deadline := f.expires
+		f.waiting, f.endpoint = waitNone, nil
+		k.clearTimer(f)
+		switch code := k.send(f, deadline); {
+		case code == OK:
+			k.setTimer(f, deadline)
+		case f.waiting == waitNone:
+			k.ready(f, code)
+		}
+	}
+}
+
+func (k *Kernel) takeCall() *call {
+	c := k.freeCalls
+	if c == nil {
+		return new(call)
+	}
+	k.freeCalls = c.next
+	c.next = nil
+	return c
+}

@@ -1,0 +1,61 @@
+package ipc
+
+// What tests outside the package need to see of the inside.
+
+// FreeBuffers returns every pooled payload buffer, whole.
+func (k *Kernel) FreeBuffers() (all [][]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, class := range k.buffers.free {
+		for _, b := range class {
+			all = append(all, b[:cap(b)])
+		}
+	}
+	return all
+}
+
+// FreeCallsAreBlank says whether no request that is over has left anything
+// behind for the next one.
+func (k *Kernel) FreeCallsAreBlank() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for c := k.freeCalls; c != nil; c = c.next {
+		if c.id != 0 || c.state != callFree || c.caller != nil || c.body != nil || c.parcel != nil || c.row != nil ||
+			c.session != nil || c.parent != nil || c.stamp != (Stamp{}) || c.sender != (Sender{}) || c.nextSID != nil || c.prevSID != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// KnownSession says whether the kernel still keeps a record of the session.
+func (k *Kernel) KnownSession(sid uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sessions[sid] != nil
+}
+
+// RaiseEpoch makes a session's epoch another one and leaves its tokens alone,
+// which the kernel itself never does.
+func (k *Kernel) RaiseEpoch(sid uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sessions[sid].epoch++
+}
+
+// UseUpSIDs makes the next session the last one of this boot.
+func (k *Kernel) UseUpSIDs() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lastSID = ^uint32(0) - 1
+}
+
+// Timers counts the waits that have a deadline.
+func (k *Kernel) Timers() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for f := k.timers; f != nil; f = f.timerNext {
+		n++
+	}
+	return n
+}

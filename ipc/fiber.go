@@ -1,0 +1,345 @@
+package ipc
+
+import (
+	"context"
+	"time"
+)
+
+// waitKind says what a parked fiber waits for.
+type waitKind uint8
+
+const (
+	waitNone    waitKind = iota
+	waitReply            // the answer to a call
+	waitRoom             // room in a full queue
+	waitCond             // a Cond's broadcast
+	waitSleep            // a time
+	waitDrain            // the last handler of an old epoch
+	waitReady            // the start of a service
+	waitOffload          // work on a worker; cannot be cut short
+)
+
+// origin says where a fiber comes from.
+type origin uint8
+
+const (
+	foreign origin = iota // made for one kernel call of a caller that no task started
+	app                   // started by Task.Go
+	service               // a request, an event or the start of a service
+)
+
+// fiber is one flow of control that can park in a kernel call: a request being
+// served, a goroutine or coroutine of an app, or a foreign caller. It is the
+// context that its code hands to kernel calls. Apart from the fields that its
+// own code reads while it runs, the kernel's lock guards it.
+type fiber struct {
+	task     *Task
+	origin   origin
+	parker   Parker // nil for a coroutine of a service
+	work     *Work  // nil for the others
+	deadline Time   // what its calls inherit; 0 for none
+	killed   bool   // every kernel call fails: its service restarts or exits
+
+	waiting              waitKind
+	expires              Time
+	timerPrev, timerNext *fiber
+	call                 *call     // with waitReply
+	endpoint             *endpoint // with waitRoom
+	cond                 *Cond     // with waitCond
+	list                 *[]*fiber // with waitDrain and waitReady
+
+	msg  Msg
+	out  []byte
+	code Code
+	next *fiber // in the free list
+}
+
+// fiberKey finds the fiber in a context that was derived from it.
+type fiberKey struct{}
+
+// Deadline, Done, Err and Value make a fiber a context. Kernel time is not the
+// machine's, so the deadline of a fiber does not show here: the kernel itself
+// ends what runs too long.
+
+func (f *fiber) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (f *fiber) Done() <-chan struct{}       { return nil }
+func (f *fiber) Err() error                  { return nil }
+
+func (f *fiber) Value(key any) any {
+	if _, ok := key.(fiberKey); ok {
+		return f
+	}
+	return nil
+}
+
+// timed is a fiber's context with a deadline of its own.
+type timed struct {
+	context.Context
+	fiber *fiber
+	at    Time
+}
+
+type timedKey struct{}
+
+func (c *timed) Value(key any) any {
+	if _, ok := key.(timedKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// WithTimeout returns a context whose calls end within d of now, in kernel
+// time, or earlier if ctx says so. A context that no task made gets an ordinary
+// timeout of the machine's clock.
+func (t *Task) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	f, inherited := fiberOf(ctx)
+	if f == nil {
+		return context.WithTimeout(ctx, d)
+	}
+	at := t.kernel.exec.Now().Add(d)
+	if inherited != 0 && inherited < at {
+		at = inherited
+	}
+	return &timed{Context: ctx, fiber: f, at: at}, func() {}
+}
+
+// Detached returns a context of the same flow of control without the deadline
+// of the request that it serves: each of its calls has DefaultTimeout. It is
+// for work that a handler does for others as well, as a shared sync.
+func (t *Task) Detached(ctx context.Context) context.Context {
+	f, _ := fiberOf(ctx)
+	if f == nil {
+		return context.WithoutCancel(ctx)
+	}
+	return &timed{Context: ctx, fiber: f}
+}
+
+// fiberOf finds the fiber of a context and the deadline it implies.
+func fiberOf(ctx context.Context) (*fiber, Time) {
+	switch c := ctx.(type) {
+	case *fiber:
+		return c, c.deadline
+	case *timed:
+		return c.fiber, c.at
+	}
+	if c, ok := ctx.Value(timedKey{}).(*timed); ok {
+		return c.fiber, c.at
+	}
+	if f, ok := ctx.Value(fiberKey{}).(*fiber); ok {
+		return f, f.deadline
+	}
+	return nil, 0
+}
+
+// enter finds or makes the fiber for a kernel call of t and takes the kernel's
+// lock. The deadline is never 0. On an error the lock is not held.
+func (t *Task) enter(ctx context.Context) (*fiber, Time, error) {
+	f, deadline := fiberOf(ctx)
+	k := t.kernel
+	var parker Parker
+	if f == nil {
+		var err error
+		if parker, deadline, err = k.exec.Foreign(ctx); err != nil {
+			return nil, 0, err
+		}
+	} else if f.task != t {
+		return nil, 0, InvalidArgument
+	}
+	k.mu.Lock()
+	if f == nil {
+		f = k.takeFiber()
+		f.task, f.parker = t, parker
+	}
+	if f.killed || t.exited {
+		k.leave(f)
+		return nil, 0, Unavailable
+	}
+	limit := k.exec.Now().Add(DefaultTimeout)
+	if deadline == 0 || deadline > limit {
+		deadline = limit
+	}
+	return f, deadline, nil
+}
+
+// leave releases the kernel's lock at the end of a kernel call.
+func (k *Kernel) leave(f *fiber) {
+	if f.origin != foreign {
+		k.unlock()
+		return
+	}
+	parker := f.parker
+	*f = fiber{next: k.freeFiber}
+	k.freeFiber = f
+	k.unlock()
+	k.exec.Release(parker)
+}
+
+// left ends a kernel call whose caller does not hold the lock any more.
+func (k *Kernel) left(f *fiber) {
+	if f.origin == foreign {
+		k.mu.Lock()
+		k.leave(f)
+	}
+}
+
+func (k *Kernel) takeFiber() *fiber {
+	f := k.freeFiber
+	if f == nil {
+		return new(fiber)
+	}
+	k.freeFiber = f.next
+	*f = fiber{}
+	return f
+}
+
+// park releases the kernel's lock, stops the fiber till somebody readies it,
+// and answers how its wait ended. The wait must have been registered.
+func (k *Kernel) park(ctx context.Context, f *fiber) Code {
+	k.unlock()
+	if f.work != nil {
+		f.work.yieldNow()
+		return f.code
+	}
+	var done <-chan struct{}
+	if own, _ := fiberOf(ctx); own == nil {
+		done = ctx.Done()
+	}
+	if f.parker.Park(done) {
+		return f.code
+	}
+	k.mu.Lock()
+	if f.waiting != waitNone && f.waiting != waitOffload {
+		k.detach(f)
+		k.unlock()
+		return Canceled
+	}
+	k.unlock()
+	f.parker.Park(nil) // It was readied meanwhile: take that wake-up.
+	return f.code
+}
+
+// ready ends a fiber's wait. The kernel's lock is held.
+func (k *Kernel) ready(f *fiber, code Code) {
+	k.clearTimer(f)
+	f.waiting, f.code = waitNone, code
+	f.call, f.endpoint, f.cond, f.list = nil, nil, nil, nil
+	if f.work == nil {
+		k.woken = append(k.woken, wakeup{parker: f.parker})
+		return
+	}
+	f.task.resumes.push(f.work)
+	k.wakeTask(f.task)
+}
+
+// abort cuts a fiber's wait short. Offloaded work cannot be cut short: its
+// fiber goes on waiting, because the work may still write what it captured.
+func (k *Kernel) abort(f *fiber, code Code) {
+	if f.waiting == waitNone || f.waiting == waitOffload {
+		return
+	}
+	k.detach(f)
+	k.ready(f, code)
+}
+
+// detach takes a fiber off whatever it waits for.
+func (k *Kernel) detach(f *fiber) {
+	k.clearTimer(f)
+	switch f.waiting {
+	case waitReply:
+		k.abandon(f.call)
+	case waitRoom:
+		f.endpoint.room = remove(f.endpoint.room, f)
+	case waitCond:
+		f.cond.waiters = remove(f.cond.waiters, f)
+	case waitDrain, waitReady:
+		*f.list = remove(*f.list, f)
+	}
+	f.waiting = waitNone
+}
+
+func remove(list []*fiber, f *fiber) []*fiber {
+	for i, g := range list {
+		if g == f {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// Sleep parks for d of kernel time.
+func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
+	f, _, err := t.enter(ctx)
+	if err != nil {
+		return err
+	}
+	k := t.kernel
+	f.waiting = waitSleep
+	k.setTimer(f, k.exec.Now().Add(d))
+	code := k.park(ctx, f)
+	k.left(f)
+	return code.err()
+}
+
+// Cond lets requests of one task wait for each other. Its zero value is ready.
+// Requests of one task run one at a time, so that checking a condition and
+// waiting for it cannot be torn apart.
+type Cond struct {
+	waiters []*fiber
+}
+
+// Wait parks till the next Broadcast. The condition must be checked again: it
+// may have changed once more. The error is Unavailable when the service
+// restarts or exits.
+func (c *Cond) Wait(ctx context.Context, t *Task) error {
+	f, _, err := t.enter(ctx)
+	if err != nil {
+		return err
+	}
+	f.waiting, f.cond = waitCond, c
+	c.waiters = append(c.waiters, f)
+	k := t.kernel
+	code := k.park(ctx, f)
+	k.left(f)
+	return code.err()
+}
+
+// Broadcast readies everybody who waits.
+func (c *Cond) Broadcast() {
+	if len(c.waiters) == 0 {
+		return
+	}
+	k := c.waiters[0].task.kernel
+	k.mu.Lock()
+	for _, f := range c.waiters {
+		k.ready(f, OK)
+	}
+	c.waiters = c.waiters[:0]
+	k.unlock()
+}
+
+// Offload runs fn on a worker of the executor and parks till it has returned.
+// fn may block outside the kernel; it must not touch the service's state nor
+// call the kernel. A panic in fn is raised again in the caller.
+func (t *Task) Offload(ctx context.Context, fn func()) error {
+	f, _, err := t.enter(ctx)
+	if err != nil {
+		return err
+	}
+	k := t.kernel
+	f.waiting = waitOffload
+	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Kind: TraceOffload})
+	k.mu.Unlock()
+	var failed *PanicReport
+	k.exec.Offload(func() { failed = catch(fn) }, func() {
+		k.mu.Lock()
+		k.ready(f, OK)
+		k.unlock()
+	})
+	k.mu.Lock()
+	code := k.park(ctx, f)
+	k.left(f)
+	if failed != nil {
+		panic(failed)
+	}
+	return code.err()
+}

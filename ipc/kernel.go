@@ -1,0 +1,212 @@
+package ipc
+
+import (
+	"io"
+	"sync"
+
+	"nexus.internal/os/capability"
+)
+
+// Config is what a kernel needs to boot.
+type Config struct {
+	// Executor runs the tasks and keeps the time. Required.
+	Executor Executor
+	// TokenKey seals the tokens of this boot. It must come from the system's
+	// source of chance and be used for nothing else.
+	TokenKey [capability.TokenKeySize]byte
+	// Boot is the number of this boot on this state directory, 1 or more. It
+	// is the upper half of every sid, so that no sid is ever used twice.
+	Boot uint32
+	// Console receives marker lines, each one whole with its newline. Nil
+	// discards them.
+	Console io.Writer
+	// Tap, if set, sees every trace event, in order and under the kernel's
+	// lock: it must be quick and must not call the kernel.
+	Tap func(TraceEvent)
+}
+
+// Stats counts what a kernel did. Counters only go up; levels are as of now.
+type Stats struct {
+	Calls    uint64 // requests that entered a queue
+	Refused  uint64 // requests that a right, an opcode or a token refused
+	Expired  uint64 // calls whose deadline passed
+	Replies  uint64 // replies that reached their caller
+	Late     uint64 // replies that found their caller gone or their token void
+	Repeated uint64 // second replies to one request
+	Crashes  uint64 // panics of services
+	Muted    uint64 // markers of tasks that may not print them
+
+	QueuedBytes int // bytes in queues now
+	Tasks       int
+	Endpoints   int
+	Sessions    int
+	Tokens      int
+}
+
+// Kernel is one emulated machine from boot to shutdown.
+type Kernel struct {
+	mu   sync.Mutex
+	exec Executor
+
+	tasks     map[TaskID]*Task
+	lastTask  TaskID
+	endpoints map[uint32]*endpoint
+	lastEP    uint32
+	queued    int
+	lastCall  uint64
+
+	sessions    map[uint64]*session
+	sidBase     uint64
+	lastSID     uint32
+	subscribers []*Task
+	apps        map[string]uint64
+	tokens      *capability.Tokens
+
+	timers    *fiber
+	alarm     Time
+	woken     []wakeup
+	spare     []wakeup
+	freeCalls *call
+	freeFiber *fiber
+	buffers   bufferPool
+	ring      ring
+	stats     Stats
+
+	console sync.Mutex
+	out     io.Writer
+}
+
+// New makes a kernel without tasks.
+func New(cfg Config) *Kernel {
+	k := &Kernel{
+		exec:      cfg.Executor,
+		tasks:     make(map[TaskID]*Task),
+		endpoints: make(map[uint32]*endpoint),
+		sessions:  make(map[uint64]*session),
+		sidBase:   uint64(cfg.Boot) << 32,
+		apps:      make(map[string]uint64),
+		tokens:    capability.NewTokens(&cfg.TokenKey),
+		out:       cfg.Console,
+	}
+	k.ring.tap = cfg.Tap
+	clear(cfg.TokenKey[:])
+	return k
+}
+
+// Now is the kernel's clock.
+func (k *Kernel) Now() Time { return k.exec.Now() }
+
+// Stats returns the counters and levels as of now.
+func (k *Kernel) Stats() Stats {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.stats
+	s.QueuedBytes = k.queued
+	s.Tasks = len(k.tasks)
+	s.Endpoints = len(k.endpoints)
+	s.Sessions = len(k.sessions)
+	s.Tokens = k.tokens.Live()
+	return s
+}
+
+// wakeup is somebody to wake once the kernel's lock is released.
+type wakeup struct {
+	parker Parker
+	runner Runner
+}
+
+func (w wakeup) do() {
+	if w.parker != nil {
+		w.parker.Unpark()
+	} else {
+		w.runner.Wake()
+	}
+}
+
+// unlock releases the kernel's lock and wakes whoever the holder made ready.
+func (k *Kernel) unlock() {
+	switch len(k.woken) {
+	case 0:
+		k.mu.Unlock()
+	case 1:
+		w := k.woken[0]
+		k.woken = k.woken[:0]
+		k.mu.Unlock()
+		w.do()
+	default:
+		all := k.woken
+		k.woken, k.spare = k.spare[:0], nil
+		k.mu.Unlock()
+		for _, w := range all {
+			w.do()
+		}
+		clear(all)
+		k.mu.Lock()
+		if k.spare == nil {
+			k.spare = all[:0]
+		}
+		k.mu.Unlock()
+	}
+}
+
+// Tick ends every wait whose deadline has passed. The executor calls it after
+// an alarm; calling it at any other time is harmless.
+func (k *Kernel) Tick() {
+	k.mu.Lock()
+	now := k.exec.Now()
+	next := Time(0)
+	for f := k.timers; f != nil; {
+		following := f.timerNext
+		if f.expires <= now {
+			k.expire(f)
+		} else if next == 0 || f.expires < next {
+			next = f.expires
+		}
+		f = following
+	}
+	k.alarm = next
+	if next != 0 {
+		k.exec.Alarm(next)
+	}
+	k.unlock()
+}
+
+func (k *Kernel) expire(f *fiber) {
+	code := TimedOut
+	if f.waiting == waitSleep {
+		code = OK
+	} else {
+		k.stats.Expired++
+		k.ring.add(TraceEvent{Time: k.exec.Now(), From: f.task.id, Code: TimedOut, Kind: TraceExpire})
+	}
+	k.abort(f, code)
+}
+
+// setTimer puts a waiting fiber on the list of deadlines.
+func (k *Kernel) setTimer(f *fiber, at Time) {
+	f.expires = at
+	f.timerPrev, f.timerNext = nil, k.timers
+	if k.timers != nil {
+		k.timers.timerPrev = f
+	}
+	k.timers = f
+	if k.alarm == 0 || at < k.alarm {
+		k.alarm = at
+		k.exec.Alarm(at)
+	}
+}
+
+func (k *Kernel) clearTimer(f *fiber) {
+	if f.expires == 0 {
+		return
+	}
+	if f.timerPrev != nil {
+		f.timerPrev.timerNext = f.timerNext
+	} else {
+		k.timers = f.timerNext
+	}
+	if f.timerNext != nil {
+		f.timerNext.timerPrev = f.timerPrev
+	}
+	f.timerPrev, f.timerNext, f.expires = nil, nil, 0
+}

@@ -1,0 +1,33 @@
+package ipc
+
+import "time"
+
+// Limits of the kernel, those of the target OS where it has them.
+const (
+	MaxFrame = 8192 // bytes of one payload
+
+	MaxDepth          = 256       // requests queued at one endpoint
+	MaxOwnerBytes     = 256 << 10 // bytes queued at the endpoints of one task
+	MaxSystemBytes    = 1 << 20   // bytes queued in the whole system
+	MaxEndpoints      = 384
+	MaxOwnerEndpoints = 96
+	MaxParallel       = 256 // requests of one endpoint being served at once
+
+	MaxOps       = 64      // opcodes are below this
+	MaxTasks     = 4096    // live tasks
+	MaxSessions  = 64      // live sessions
+	MaxTokens    = 4096    // live tokens, all sessions together
+	MaxTaskName  = 64      // bytes
+	MaxMark      = 512     // bytes of a marker line, after escaping
+	TraceEntries = 1 << 12 // events kept in the trace ring
+)
+
+// DefaultTimeout bounds every call that has no earlier deadline.
+const DefaultTimeout = 30 * time.Second
+
+// The queue budgets must nest: one endpoint may fill its owner's budget, and
+// the system's budget holds more than one owner.
+const (
+	_ = uint(MaxSystemBytes - MaxOwnerBytes)
+	_ = uint(MaxDepth*MaxFrame - MaxOwnerBytes)
+)

@@ -1,0 +1,93 @@
+package ipc
+
+import "strings"
+
+// Field is one value of a marker line.
+type Field struct {
+	Key   string
+	Value string
+}
+
+// F makes a field.
+func F(key, value string) Field { return Field{Key: key, Value: value} }
+
+// maxFieldValue bounds an escaped value, in bytes: the longest name, each byte
+// of it escaped, fits.
+const maxFieldValue = 1024
+
+// Mark prints a marker line: text, then the fields as "(key=value, key=value)"
+// if there are any. It is called only after the effect that it proves. Values
+// are escaped, so that no name can end a line or look like another field. A
+// task prints only markers that begin with one of its own beginnings; others
+// are dropped and counted.
+func (t *Task) Mark(text string, fields ...Field) {
+	k := t.kernel
+	line := markLine(text, fields)
+	k.mu.Lock()
+	if !t.mayMark(text) {
+		k.stats.Muted++
+		k.mu.Unlock()
+		return
+	}
+	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Size: uint16(min(len(line), 0xffff)), Kind: TraceMark})
+	k.console.Lock() // Before the kernel's lock goes, so that lines keep their order.
+	k.mu.Unlock()
+	defer k.console.Unlock()
+	if k.out != nil {
+		_, _ = k.out.Write([]byte(line)) // A console that is gone is no reason to stop.
+	}
+}
+
+func (t *Task) mayMark(text string) bool {
+	for _, begin := range t.marks {
+		if strings.HasPrefix(text, begin) {
+			return true
+		}
+	}
+	return false
+}
+
+func markLine(text string, fields []Field) string {
+	var b strings.Builder
+	for i := range len(text) {
+		if c := text[i]; c >= 0x20 && c < 0x7f {
+			b.WriteByte(c)
+		}
+	}
+	for i, f := range fields {
+		if i == 0 {
+			b.WriteString(" (")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(f.Key)
+		b.WriteByte('=')
+		b.WriteString(EscapeMark(f.Value))
+	}
+	if len(fields) > 0 {
+		b.WriteByte(')')
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// EscapeMark writes every byte of a marker's value that could end the value,
+// the line or the terminal's good behaviour as \xNN.
+func EscapeMark(value string) string {
+	const hex = "0123456789abcdef"
+	var b strings.Builder
+	for i := range len(value) {
+		c := value[i]
+		if c > 0x20 && c < 0x7f && !strings.ContainsRune(`\(),="`, rune(c)) {
+			b.WriteByte(c)
+		} else {
+			b.WriteString(`\x`)
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+		if b.Len() >= maxFieldValue {
+			break
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package ipc
+
+import (
+	"context"
+
+	"nexus.internal/os/capability"
+)
+
+// Service is one instance of a daemon. Its handlers are straight-line code;
+// each kernel call in them may park the request while the task goes on with
+// others. Handlers of one service run one at a time, so that its state needs no
+// lock, but state may have changed after any kernel call.
+type Service interface {
+	// Start runs before any request is delivered. An error keeps the service
+	// from becoming ready.
+	Start(ctx context.Context) error
+	// Serve answers one request through req.Reply. req and its body are the
+	// kernel's again, and wiped, when Serve returns.
+	Serve(ctx context.Context, req *Request)
+}
+
+// EventHandler is a Service that wants the kernel's news.
+type EventHandler interface {
+	Event(ctx context.Context, ev Event)
+}
+
+// Event is news from the kernel, delivered in order and never dropped. Sealing
+// a session is not complete before its handlers have returned.
+type Event struct {
+	SID     uint64
+	Epoch   uint32 // the epoch that is over
+	Ended   bool   // the session is gone; otherwise it is sealed
+	session *session
+}
+
+// Sender is who sent a request: stamped by the kernel, whatever the request says.
+type Sender struct {
+	Task    TaskID
+	Name    string
+	Service uint64 // ServiceID of the name; never a namespace
+}
+
+// Stamp is the namespace of a request, taken by the kernel from its token.
+type Stamp struct {
+	SID         uint64
+	User        string
+	Incarnation [16]byte // of the user: another one of the same name differs
+	App         string
+	Epoch       uint32
+	Unsealed    bool // at delivery
+	Rights      capability.TokenRights
+}
+
+// Request is a request being served. It is also the one-shot capability to
+// reply to it. It must not be kept after Serve returned.
+type Request struct {
+	Op     uint16
+	Facet  uint8 // which of the service's endpoints it came through
+	Body   []byte
+	Sender Sender
+	Stamp  Stamp
+	// Moved is the slot, in the service's table, of a capability that came
+	// along, or NoSlot. It is the service's to close.
+	Moved Slot
+
+	call *call
+	id   uint64
+}
+
+// Reply answers the request. The body is copied. It works once: a second reply
+// is refused with PermissionDenied and counted. If the token is void by now the
+// caller gets Denied instead, and Reply says so; if the caller left, nothing
+// happens and Reply returns PeerClosed. A body over MaxFrame is TooLarge and
+// the reply is still owed.
+func (r *Request) Reply(code Code, body []byte) error {
+	if len(body) > MaxFrame || !code.Valid() {
+		return TooLarge
+	}
+	c := r.call
+	if c == nil {
+		return PermissionDenied
+	}
+	k := c.ep.owner.kernel
+	k.mu.Lock()
+	defer k.unlock()
+	if c.id != r.id || c.state != callServing || c.replied {
+		k.stats.Repeated++
+		return PermissionDenied
+	}
+	c.replied = true
+	f := c.caller
+	if f == nil {
+		k.stats.Late++
+		return PeerClosed
+	}
+	if why := k.recheck(c); why != capability.Accepted {
+		k.stats.Late++
+		k.traceCall(TraceRefuse, c, len(body), Denied, why)
+		k.answer(c, Denied)
+		return Denied
+	}
+	c.caller = nil
+	f.out = append(f.out, body...)
+	k.stats.Replies++
+	k.traceCall(TraceReply, c, len(body), code, capability.Accepted)
+	k.ready(f, code)
+	return nil
+}
+
+// Gone says whether nobody waits for the answer any more.
+func (r *Request) Gone() bool {
+	c := r.call
+	if c == nil {
+		return true
+	}
+	k := c.ep.owner.kernel
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return c.id != r.id || !c.live()
+}

@@ -1,0 +1,73 @@
+package ipc
+
+import "nexus.internal/os/capability"
+
+// EventKind says what a trace event is about.
+type EventKind uint8
+
+// The kinds of trace event.
+const (
+	TraceSend EventKind = iota + 1
+	TraceDeliver
+	TraceReply
+	TraceRefuse
+	TraceExpire
+	TraceMark
+	TraceStart
+	TraceCrash
+	TraceExit
+	TraceSession
+	TraceToken
+	TraceOffload
+)
+
+// TraceEvent is one system call or its consequence. It never holds a payload.
+type TraceEvent struct {
+	Time     Time
+	Call     uint64 // the call it belongs to, 0 for none
+	From     TaskID
+	To       TaskID
+	SID      uint64
+	Endpoint uint32
+	Op       uint16
+	Size     uint16
+	Code     Code
+	Kind     EventKind
+	Refusal  capability.Refusal
+}
+
+// ring keeps the last TraceEntries events. The kernel's lock guards it.
+type ring struct {
+	events [TraceEntries]TraceEvent
+	total  uint64
+	tap    func(TraceEvent)
+}
+
+func (r *ring) add(e TraceEvent) {
+	r.events[r.total%TraceEntries] = e
+	r.total++
+	if r.tap != nil {
+		r.tap(e)
+	}
+}
+
+// Trace returns the events still in the ring, oldest first, and how many there
+// have been in all.
+func (k *Kernel) Trace() ([]TraceEvent, uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := min(k.ring.total, TraceEntries)
+	out := make([]TraceEvent, 0, n)
+	for i := k.ring.total - n; i < k.ring.total; i++ {
+		out = append(out, k.ring.events[i%TraceEntries])
+	}
+	return out, k.ring.total
+}
+
+// traceCall records an event of a call. The kernel's lock is held.
+func (k *Kernel) traceCall(kind EventKind, c *call, size int, code Code, why capability.Refusal) {
+	k.ring.add(TraceEvent{
+		Time: k.exec.Now(), Call: c.id, From: c.sender.Task, To: c.ep.owner.id, SID: c.stamp.SID,
+		Endpoint: c.ep.id, Op: c.op, Size: uint16(min(size, 0xffff)), Code: code, Kind: kind, Refusal: why,
+	})
+}

@@ -1,0 +1,9 @@
+// Package wire is what requests and replies look like: one protobuf schema per
+// service with its generated code, the opcodes, one generic typed call for
+// clients and one multiplexer for services. The kernel sees bytes only.
+//
+// Decoding is strict: unknown fields, invalid UTF-8 and trailing bytes are
+// Malformed. Buffers and the bytes fields of messages are wiped after use,
+// because they may hold secrets; messages are never formatted for the same
+// reason.
+package wire

@@ -1,0 +1,235 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"nexus.internal/os/ipc"
+)
+
+// Fault is an error of a service that names a place on disk. errors.Is finds
+// its code.
+type Fault struct {
+	Code   ipc.Code
+	File   string // a state: path
+	Offset int64  // bytes from the file's start
+}
+
+func (f *Fault) Error() string {
+	return f.Code.Error() + ": " + ipc.EscapeMark(f.File) + " at offset " + strconv.FormatInt(f.Offset, 10)
+}
+
+// Unwrap returns the code.
+func (f *Fault) Unwrap() error { return f.Code }
+
+// buffers keeps frames between calls. They are wiped before they come here.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, ipc.MaxFrame)
+	return &b
+}}
+
+func putBuffer(b *[]byte) {
+	clear((*b)[:cap(*b)])
+	*b = (*b)[:0]
+	buffers.Put(b)
+}
+
+var (
+	encoder = proto.MarshalOptions{Deterministic: true}
+	decoder = proto.UnmarshalOptions{DiscardUnknown: false}
+)
+
+// Call sends request q and decodes the answer into p. The error is nil, an
+// ipc.Code, a *Fault, or the error of a refused context. TooLarge means that
+// the request does not fit a frame.
+func Call(ctx context.Context, t *ipc.Task, m ipc.Msg, q, p proto.Message) error {
+	in, out := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	defer putBuffer(in)
+	defer putBuffer(out)
+	body, err := encode((*in)[:0], q)
+	if err != nil {
+		return err
+	}
+	*in = body[:len(body):cap(body)]
+	m.Body = body
+	r, err := t.Call(ctx, m, (*out)[:0])
+	if cap(r.Body) > 0 {
+		*out = r.Body
+	}
+	if err != nil {
+		return fault(err, r.Body)
+	}
+	return decode(r.Body, p)
+}
+
+// encode appends the message to a buffer that has room for a frame.
+func encode(b []byte, m proto.Message) ([]byte, error) {
+	if encoder.Size(m) > ipc.MaxFrame {
+		return nil, ipc.TooLarge
+	}
+	b, err := encoder.MarshalAppend(b, m)
+	if err != nil {
+		return nil, ipc.Malformed
+	}
+	return b, nil
+}
+
+func decode(b []byte, m proto.Message) error {
+	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) {
+		Wipe(m)
+		return ipc.Malformed
+	}
+	return nil
+}
+
+// hasUnknown finds fields that the schema does not have, in nested messages as
+// well: both sides ship together, so that such a field is a mistake or an
+// attack.
+func hasUnknown(m protoreflect.Message) bool {
+	if len(m.GetUnknown()) > 0 {
+		return true
+	}
+	found := false
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if fd.Message() != nil && !fd.IsList() && !fd.IsMap() {
+			found = found || hasUnknown(v.Message())
+		}
+		return !found
+	})
+	return found
+}
+
+func fault(err error, body []byte) error {
+	var code ipc.Code
+	if !errors.As(err, &code) || len(body) == 0 || code != ipc.Damaged && code != ipc.IOError {
+		return err
+	}
+	var d FaultDetail
+	if decode(body, &d) != nil {
+		return err
+	}
+	return &Fault{Code: code, File: d.File, Offset: d.Offset}
+}
+
+// Wipe zeroes every bytes field of a message, nested ones included.
+func Wipe(m proto.Message) {
+	if m != nil {
+		wipe(m.ProtoReflect())
+	}
+}
+
+func wipe(m protoreflect.Message) {
+	if !m.IsValid() {
+		return
+	}
+	clear(m.GetUnknown())
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.IsMap():
+		case fd.IsList():
+			wipeList(fd, v.List())
+		case fd.Kind() == protoreflect.BytesKind:
+			clear(v.Bytes())
+		case fd.Message() != nil:
+			wipe(v.Message())
+		}
+		return true
+	})
+}
+
+func wipeList(fd protoreflect.FieldDescriptor, list protoreflect.List) {
+	for i := range list.Len() {
+		switch {
+		case fd.Kind() == protoreflect.BytesKind:
+			clear(list.Get(i).Bytes())
+		case fd.Message() != nil:
+			wipe(list.Get(i).Message())
+		}
+	}
+}
+
+// Mux finds the handler of a request by its opcode. Its zero value is ready.
+type Mux struct {
+	handlers [ipc.MaxOps]func(ctx context.Context, r *ipc.Request)
+}
+
+// message is a generated message type whose pointer is the message.
+type message[T any] interface {
+	*T
+	proto.Message
+}
+
+// On registers the handler of an opcode. What it returns becomes the reply: its
+// message with OK, or the code that its error is or wraps, and Unavailable for
+// any other error. A *Fault keeps its place. Once the reply is out, every bytes
+// field of both messages is wiped: the handler copies what it keeps, and
+// returns nothing that it still needs.
+func On[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, h func(ctx context.Context, r *ipc.Request, q QM) (PM, error)) {
+	m.handlers[op] = func(ctx context.Context, r *ipc.Request) {
+		q := QM(new(Q))
+		if err := decode(r.Body, q); err != nil {
+			Refuse(r, err)
+			return
+		}
+		defer Wipe(q)
+		p, err := h(ctx, r, q)
+		if err != nil {
+			Refuse(r, err)
+			return
+		}
+		reply(r, p)
+		Wipe(p)
+	}
+}
+
+// Serve decodes, calls, encodes and replies. An opcode without a handler is
+// Unsupported.
+func (m *Mux) Serve(ctx context.Context, r *ipc.Request) {
+	if r.Op >= ipc.MaxOps || m.handlers[r.Op] == nil {
+		Refuse(r, ipc.Unsupported)
+		return
+	}
+	m.handlers[r.Op](ctx, r)
+}
+
+func reply(r *ipc.Request, p proto.Message) {
+	b := buffers.Get().(*[]byte)
+	defer putBuffer(b)
+	body, err := encode((*b)[:0], p)
+	if err != nil {
+		Refuse(r, ipc.TooLarge)
+		return
+	}
+	*b = body
+	send(r, ipc.OK, body)
+}
+
+// Refuse answers a request with the code that err is or wraps.
+func Refuse(r *ipc.Request, err error) {
+	code := ipc.Unavailable
+	errors.As(err, &code)
+	if code == ipc.OK {
+		code = ipc.Unavailable
+	}
+	var f *Fault
+	if !errors.As(err, &f) {
+		send(r, code, nil)
+		return
+	}
+	body, err := encode(nil, &FaultDetail{File: f.File, Offset: f.Offset})
+	if err != nil {
+		body = nil
+	}
+	send(r, code, body)
+}
+
+// send replies. That the caller left, or that the session was voided meanwhile,
+// is nothing that a service could do anything about.
+func send(r *ipc.Request, code ipc.Code, body []byte) {
+	_ = r.Reply(code, body)
+}
