@@ -1,0 +1,179 @@
+// Package seeded runs actors and tasks one at a time, in an order drawn from a
+// seed, in virtual time. Whatever can run is in one list; each step draws one
+// and runs it till it parks. Time stands still while anybody can run and then
+// jumps to the next deadline. The same seed and the same program give the same
+// order, on any machine.
+//
+// It starts no goroutine: flows of control are coroutines. Everything must be
+// called from the one goroutine that calls Run.
+package seeded
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math/rand/v2"
+
+	"nexus.internal/os/actors"
+	"nexus.internal/os/ipc"
+)
+
+// ErrForeign refuses a caller that no task started: when it would run is not
+// the seed's to say.
+var ErrForeign = errors.New("seeded: the context was not made by a task")
+
+// Executor is a scheduler by seed. It is an actors.Scheduler.
+type Executor struct {
+	rng    *rand.Rand
+	now    ipc.Time
+	alarm  ipc.Time
+	kernel actors.Ticker
+	ready  []func()
+	steps  uint64
+	stops  []func()
+}
+
+var _ actors.Scheduler = (*Executor)(nil)
+
+// New makes an executor for a seed. Virtual time begins at 1 ns.
+func New(seed uint64) *Executor {
+	return &Executor{rng: rand.New(rand.NewPCG(seed, 0x6e65787573)), now: 1}
+}
+
+// Steps counts what has run so far.
+func (e *Executor) Steps() uint64 { return e.steps }
+
+// Bind names the kernel whose deadlines the alarms are for.
+func (e *Executor) Bind(k actors.Ticker) { e.kernel = k }
+
+// Now is virtual time.
+func (e *Executor) Now() ipc.Time { return e.now }
+
+// Alarm notes the next deadline.
+func (e *Executor) Alarm(at ipc.Time) { e.alarm = at }
+
+// Go makes a coroutine; it runs when it is drawn.
+func (e *Executor) Go(fn func(p ipc.Parker)) {
+	p := &parker{executor: e}
+	next, stop := iter.Pull(func(yield func(struct{}) bool) {
+		p.yield = yield
+		fn(p)
+	})
+	p.resume = func() { next() }
+	e.stops = append(e.stops, stop)
+	e.ready = append(e.ready, p.resume)
+}
+
+// Offload makes the job and its consequence one event.
+func (e *Executor) Offload(fn, done func()) {
+	e.ready = append(e.ready, func() {
+		fn()
+		done()
+	})
+}
+
+// Foreign refuses.
+func (e *Executor) Foreign(context.Context) (ipc.Parker, ipc.Time, error) { return nil, 0, ErrForeign }
+
+// Release takes nothing back, because Foreign gives nothing.
+func (e *Executor) Release(ipc.Parker) {}
+
+// Dispatcher puts an actor's turns among what can run.
+func (e *Executor) Dispatcher() actors.Dispatcher { return dispatcher{e} }
+
+// Await runs until done is closed; it reports false if nothing can run any more.
+func (e *Executor) Await(done <-chan struct{}) bool {
+	return e.Run(func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Run runs until stop says so, which is asked before each step. It reports
+// false if nobody can run and no deadline is left: whoever waits, waits forever.
+func (e *Executor) Run(stop func() bool) bool {
+	for !stop() {
+		if len(e.ready) == 0 && !e.advance() {
+			return false
+		}
+		if len(e.ready) > 0 {
+			e.step()
+		}
+	}
+	return true
+}
+
+func (e *Executor) step() {
+	i := e.rng.IntN(len(e.ready))
+	last := len(e.ready) - 1
+	run := e.ready[i]
+	e.ready[i] = e.ready[last]
+	e.ready[last] = nil
+	e.ready = e.ready[:last]
+	e.steps++
+	run()
+}
+
+// advance moves time to the next deadline.
+func (e *Executor) advance() bool {
+	if e.alarm == 0 {
+		return false
+	}
+	if e.alarm > e.now {
+		e.now = e.alarm
+	}
+	e.alarm = 0
+	e.kernel.Tick()
+	return true
+}
+
+// Close drops what has not run and makes every flow of control that is parked
+// run out: its kernel calls fail from now on.
+func (e *Executor) Close() {
+	e.ready = nil
+	for _, stop := range e.stops {
+		stop()
+	}
+	e.stops = nil
+}
+
+type dispatcher struct{ executor *Executor }
+
+func (d dispatcher) Schedule(turn func()) { d.executor.ready = append(d.executor.ready, turn) }
+
+// Throughput is one piece of work a turn, so that the seed orders all of them.
+func (d dispatcher) Throughput() int { return 1 }
+
+// parker parks a coroutine.
+type parker struct {
+	executor *Executor
+	yield    func(struct{}) bool
+	resume   func()
+	unparked bool
+	parked   bool
+}
+
+// Park gives the turn back. Being unparked first makes it return at once; it
+// returns false only when the executor is closed.
+func (p *parker) Park(<-chan struct{}) bool {
+	for !p.unparked {
+		p.parked = true
+		if !p.yield(struct{}{}) {
+			return false // Close: whatever it waited for will not come.
+		}
+	}
+	p.unparked, p.parked = false, false
+	return true
+}
+
+// Unpark puts the coroutine among what can run.
+func (p *parker) Unpark() {
+	p.unparked = true
+	if p.parked {
+		p.executor.ready = append(p.executor.ready, p.resume)
+	}
+}
