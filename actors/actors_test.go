@@ -376,3 +376,12 @@ func traceOf(t *testing.T, seed uint64) uint64 {
 	})
 	return h.Sum64()
 }
+
+func TestHostingUnderATakenName(t *testing.T) {
+	r := rig.New(t)
+	serveEcho(r, "echo", ipc.NoSlot, nil)
+	twin := r.Task(ipc.TaskSpec{Name: "echo"})
+	if err := r.Engine.Host(twin, func() ipc.Service { return &echo{task: twin} }); err == nil {
+		t.Error("two actors have one name")
+	}
+}

@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type Dispatcher interface {
 	Schedule(turn func())
 	// Throughput is how many pieces of work one turn may do.
 	Throughput() int
+	// Lends says whether a caller that waits for the actor may run its turn.
+	Lends() bool
 }
 
 // Scheduler is an executor that can also run actors.
@@ -86,6 +89,7 @@ func (e *Engine) Refused() uint64 { return e.refused.Load() }
 func (e *Engine) Host(t *ipc.Task, factory func() ipc.Service) error {
 	h := &host{engine: e, task: t, retired: make(chan struct{})}
 	h.mailbox = &mailbox{task: t, refused: &e.refused, host: h}
+	h.mailbox.run = h.mailbox.turn
 	e.mu.Lock()
 	if e.stopped {
 		e.mu.Unlock()
@@ -98,8 +102,18 @@ func (e *Engine) Host(t *ipc.Task, factory func() ipc.Service) error {
 		actor.WithMailbox(func() actor.Mailbox { return h.mailbox }),
 		actor.WithDispatcher(e.sched.Dispatcher()),
 		actor.WithOnInit(func(ctx actor.Context) { e.register(ctx.Self(), h) }))
-	_, err := e.system.Root.WithGuardian(e).SpawnNamed(props, t.Name())
-	return err
+	if _, err := e.system.Root.WithGuardian(e).SpawnNamed(props, t.Name()); err != nil {
+		e.forget(h)
+		return err
+	}
+	return nil
+}
+
+// forget drops a host that was never spawned.
+func (e *Engine) forget(h *host) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hosts = slices.DeleteFunc(e.hosts, func(other *host) bool { return other == h })
 }
 
 func (e *Engine) register(pid *actor.PID, h *host) {

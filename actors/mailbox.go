@@ -30,8 +30,10 @@ type mailbox struct {
 	dispatcher actor.Dispatcher
 	suspended  bool // used in the actor's turn only
 
-	mu     sync.Mutex
-	system []any
+	mu      sync.Mutex
+	system  []any
+	waiting atomic.Int32 // system messages
+	run     func()       // turn, made once
 }
 
 // PostUserMessage refuses what did not come through the kernel. The message is
@@ -42,6 +44,7 @@ func (m *mailbox) PostUserMessage(any) { m.refused.Add(1) }
 func (m *mailbox) PostSystemMessage(message any) {
 	m.mu.Lock()
 	m.system = append(m.system, message)
+	m.waiting.Add(1)
 	m.mu.Unlock()
 	m.schedule()
 }
@@ -66,33 +69,56 @@ func (m *mailbox) Wake() {
 
 func (m *mailbox) schedule() {
 	if m.registered.Load() && m.state.CompareAndSwap(idle, scheduled) {
-		m.dispatcher.Schedule(m.turn)
+		m.dispatcher.Schedule(m.run)
 	}
 }
 
-// turn does some work and asks for another turn if there is more.
+// Lend runs the actor's turn on the caller's time, if nobody runs it and the
+// dispatcher leaves the order of things to whoever comes first.
+func (m *mailbox) Lend(until *atomic.Bool) bool {
+	if !m.registered.Load() || !m.dispatcher.(Dispatcher).Lends() || !m.state.CompareAndSwap(idle, scheduled) {
+		return false
+	}
+	m.work(until)
+	m.rest()
+	return true
+}
+
+// turn does some work.
 func (m *mailbox) turn() {
-	m.work()
+	m.work(&never)
+	m.rest()
+}
+
+// never is the flag of a turn that nobody waits for.
+var never atomic.Bool
+
+// rest ends a turn and asks for another one if there is more to do.
+func (m *mailbox) rest() {
+	suspended := m.suspended
 	m.state.Store(idle)
-	if m.woken.Load() && !m.suspended || m.systemWaits() {
+	if m.woken.Load() && !suspended || m.systemWaits() {
 		m.schedule()
 	}
 }
 
-func (m *mailbox) systemWaits() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.system) > 0
-}
+func (m *mailbox) systemWaits() bool { return m.waiting.Load() > 0 }
 
-// work runs system messages, which go first, and then at most the dispatcher's
-// throughput of the task's work.
-func (m *mailbox) work() {
+// work runs system messages, which go first, and then the task's work: until
+// the flag is set, or nothing is left, or the dispatcher's throughput is used.
+func (m *mailbox) work(until *atomic.Bool) {
 	for range max(1, m.dispatcher.Throughput()) {
-		for msg := m.popSystem(); msg != nil; msg = m.popSystem() {
-			m.invokeSystem(msg)
+		for m.systemWaits() {
+			m.invokeSystem(m.popSystem())
 		}
 		if m.suspended {
+			return
+		}
+		if until.Load() {
+			m.woken.Store(false)
+			if m.task.More() {
+				m.woken.Store(true)
+			}
 			return
 		}
 		m.woken.Store(false)
@@ -101,18 +127,16 @@ func (m *mailbox) work() {
 			m.retire()
 			return
 		}
-		m.woken.Store(true) // There may be more; the next turn finds out.
 		m.invoke(w)
 	}
+	m.woken.Store(true) // There may be more; the next turn finds out.
 }
 
 func (m *mailbox) popSystem() any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.system) == 0 {
-		return nil
-	}
 	msg := m.system[0]
+	m.waiting.Add(-1)
 	m.system[0] = nil
 	m.system = m.system[1:]
 	return msg

@@ -79,20 +79,47 @@ func (t *Task) Call(ctx context.Context, m Msg, out []byte) (Reply, error) {
 	k := t.kernel
 	f.msg, f.out = m, out[:0]
 	code := k.send(f, deadline)
-	if code == QueueFull && !m.Nonblock {
-		code = OK // The fiber waits for room, or is told at once that there is none.
-	} else if code != OK {
+	if code != OK && f.waiting == waitNone {
 		f.msg, f.out = Msg{}, nil
 		k.leave(f)
 		return Reply{}, code
-	} else {
-		k.setTimer(f, deadline)
 	}
-	code = k.park(ctx, f)
+	if code == OK {
+		k.setTimer(f, deadline)
+		code = k.await(ctx, f, f.call.ep.owner)
+	} else {
+		code = k.park(ctx, f)
+	}
 	r := Reply{Body: f.out}
 	f.msg, f.out = Msg{}, nil
 	k.left(f)
 	return r, code.err()
+}
+
+// await waits for the answer to a request that was just queued at a task. Where
+// nobody runs that task, a flow of control of our own runs it itself until it
+// has its answer: that saves waking somebody else and being woken again.
+// Handlers park and do not block, so that it gets away as soon as its answer
+// depends on anything else. A foreign caller may be locked to a thread of the
+// machine, on which coroutines cannot run, and so only waits.
+func (k *Kernel) await(ctx context.Context, f *fiber, t *Task) Code {
+	if f.origin == foreign || t.lender == nil {
+		k.wakeTask(t)
+		return k.park(ctx, f)
+	}
+	f.answered.Store(false)
+	k.unlock()
+	if !t.lender.Lend(&f.answered) {
+		t.runner.Wake()
+	} else if f.work != nil && f.answered.Load() {
+		k.mu.Lock()
+		if f.task.resumes.drop(f.work) {
+			k.mu.Unlock()
+			return f.code
+		}
+		k.mu.Unlock()
+	}
+	return k.wait(ctx, f)
 }
 
 // send checks a request, stamps it and queues it. With QueueFull the fiber has
@@ -164,7 +191,7 @@ func (k *Kernel) validate(t *Task, m *Msg, need capability.TokenRights) (grant, 
 	if m.Token == nil {
 		return grant{}, capability.RefusedMissing
 	}
-	row, why := k.tokens.Check(m.Token, uint64(t.id), uint64(k.exec.Now()))
+	row, why := k.tokens.Check(m.Token, uint64(t.id), uint64(k.now))
 	if why == capability.Accepted {
 		why = checkSession(row, need)
 	}
@@ -214,14 +241,15 @@ func (k *Kernel) recheck(c *call) capability.Refusal {
 		}
 		return k.recheck(p)
 	}
-	why := c.row.Recheck(uint64(c.sender.Task), uint64(k.exec.Now()))
+	why := c.row.Recheck(uint64(c.sender.Task), uint64(k.now))
 	if why == capability.Accepted && (c.session.ended || c.row.Epoch != c.session.epoch) {
 		why = capability.RefusedStale
 	}
 	return why
 }
 
-// enqueue copies a checked request into the kernel and wakes its receiver.
+// enqueue copies a checked request into the kernel. Who waits for it wakes the
+// receiver.
 func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 	m := &f.msg
 	c := k.takeCall()
@@ -245,13 +273,12 @@ func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 	ep.push(c)
 	k.stats.Calls++
 	k.traceCall(TraceSend, c, len(c.body), OK, capability.Accepted)
-	k.wakeTask(ep.owner)
 }
 
 // refuse counts and traces a request that did not pass.
 func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusal) Code {
 	k.stats.Refused++
-	e := TraceEvent{Time: k.exec.Now(), From: f.task.id, Op: f.msg.Op, Code: code, Kind: TraceRefuse, Refusal: why}
+	e := TraceEvent{Time: k.now, From: f.task.id, Op: f.msg.Op, Code: code, Kind: TraceRefuse, Refusal: why}
 	if ep != nil {
 		e.To, e.Endpoint = ep.owner.id, ep.id
 	}
@@ -269,6 +296,16 @@ func (k *Kernel) answer(c *call, code Code) {
 	c.caller = nil
 	k.traceCall(TraceReply, c, 0, code, capability.Accepted)
 	k.ready(f, code)
+}
+
+// reject ends a request that was never served: its caller gets the code, and
+// the capability that travelled with it back.
+func (k *Kernel) reject(c *call, code Code) {
+	if c.caller != nil {
+		c.caller.task.table.Return(c.parcel)
+	}
+	k.answer(c, code)
+	k.release(c)
 }
 
 // abandon is the caller leaving: a queued request disappears, one that is being
@@ -312,6 +349,7 @@ func (k *Kernel) admitWaiting(ep *endpoint) {
 		switch code := k.send(f, deadline); {
 		case code == OK:
 			k.setTimer(f, deadline)
+			k.wakeTask(ep.owner)
 		case f.waiting == waitNone:
 			k.ready(f, code)
 		}

@@ -48,7 +48,7 @@ type endpoint struct {
 // its highest free slot; the owner serves the endpoint as its next facet.
 func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, error) {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	c, err := t.table.Lookup(factory)
 	if err != nil || c.Kind != capability.KindEndpointFactory || owner != t && owner.parent != t.id {
@@ -57,7 +57,7 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	if owner.exited {
 		return NoSlot, NoSuchEndpoint
 	}
-	if len(k.endpoints) >= MaxEndpoints || owner.owned >= MaxOwnerEndpoints {
+	if len(k.endpoints) >= MaxEndpoints || owner.owned >= MaxOwnerEndpoints || len(owner.facets) >= MaxFacets {
 		return NoSlot, NoSpace
 	}
 	ep := &endpoint{
@@ -85,7 +85,7 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 // CloseEndpoint closes the endpoint in slot for everyone. It needs Manage.
 func (t *Task) CloseEndpoint(slot Slot) error {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	c, err := t.table.Lookup(slot)
 	if err != nil {
@@ -107,9 +107,7 @@ func (k *Kernel) closeEndpoint(ep *endpoint) {
 	}
 	ep.closed = true
 	for ep.first != nil {
-		c := ep.pop()
-		k.answer(c, NoSuchEndpoint)
-		k.release(c)
+		k.reject(ep.pop(), NoSuchEndpoint)
 	}
 	for len(ep.room) > 0 {
 		f := ep.room[0]

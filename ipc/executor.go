@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,4 +60,13 @@ type Executor interface {
 // time, and must not block.
 type Runner interface {
 	Wake()
+}
+
+// Lender is a Runner whose task others may run for a while.
+type Lender interface {
+	Runner
+	// Lend runs the task's work on the caller's time until the flag is set or
+	// nothing is left to do. It reports false, having done nothing, if
+	// somebody runs the task already.
+	Lend(until *atomic.Bool) bool
 }

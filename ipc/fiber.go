@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,10 +49,11 @@ type fiber struct {
 	cond                 *Cond     // with waitCond
 	list                 *[]*fiber // with waitDrain and waitReady
 
-	msg  Msg
-	out  []byte
-	code Code
-	next *fiber // in the free list
+	msg      Msg
+	out      []byte
+	code     Code
+	answered atomic.Bool // set when the wait is over; for who runs another task meanwhile
+	next     *fiber      // in the free list
 }
 
 // fiberKey finds the fiber in a context that was derived from it.
@@ -145,7 +147,7 @@ func (t *Task) enter(ctx context.Context) (*fiber, Time, error) {
 	} else if f.task != t {
 		return nil, 0, InvalidArgument
 	}
-	k.mu.Lock()
+	k.lock()
 	if f == nil {
 		f = k.takeFiber()
 		f.task, f.parker = t, parker
@@ -154,7 +156,7 @@ func (t *Task) enter(ctx context.Context) (*fiber, Time, error) {
 		k.leave(f)
 		return nil, 0, Unavailable
 	}
-	limit := k.exec.Now().Add(DefaultTimeout)
+	limit := k.now.Add(DefaultTimeout)
 	if deadline == 0 || deadline > limit {
 		deadline = limit
 	}
@@ -168,7 +170,7 @@ func (k *Kernel) leave(f *fiber) {
 		return
 	}
 	parker := f.parker
-	*f = fiber{next: k.freeFiber}
+	f.task, f.parker, f.next = nil, nil, k.freeFiber
 	k.freeFiber = f
 	k.unlock()
 	k.exec.Release(parker)
@@ -187,8 +189,7 @@ func (k *Kernel) takeFiber() *fiber {
 	if f == nil {
 		return new(fiber)
 	}
-	k.freeFiber = f.next
-	*f = fiber{}
+	k.freeFiber, f.next = f.next, nil
 	return f
 }
 
@@ -196,6 +197,11 @@ func (k *Kernel) takeFiber() *fiber {
 // and answers how its wait ended. The wait must have been registered.
 func (k *Kernel) park(ctx context.Context, f *fiber) Code {
 	k.unlock()
+	return k.wait(ctx, f)
+}
+
+// wait is the rest of park, once the kernel's lock is released.
+func (k *Kernel) wait(ctx context.Context, f *fiber) Code {
 	if f.work != nil {
 		f.work.yieldNow()
 		return f.code
@@ -207,7 +213,7 @@ func (k *Kernel) park(ctx context.Context, f *fiber) Code {
 	if f.parker.Park(done) {
 		return f.code
 	}
-	k.mu.Lock()
+	k.lock()
 	if f.waiting != waitNone && f.waiting != waitOffload {
 		k.detach(f)
 		k.unlock()
@@ -222,6 +228,7 @@ func (k *Kernel) park(ctx context.Context, f *fiber) Code {
 func (k *Kernel) ready(f *fiber, code Code) {
 	k.clearTimer(f)
 	f.waiting, f.code = waitNone, code
+	f.answered.Store(true)
 	f.call, f.endpoint, f.cond, f.list = nil, nil, nil, nil
 	if f.work == nil {
 		k.woken = append(k.woken, wakeup{parker: f.parker})
@@ -274,7 +281,7 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 	}
 	k := t.kernel
 	f.waiting = waitSleep
-	k.setTimer(f, k.exec.Now().Add(d))
+	k.setTimer(f, k.now.Add(d))
 	code := k.park(ctx, f)
 	k.left(f)
 	return code.err()
@@ -309,7 +316,7 @@ func (c *Cond) Broadcast() {
 		return
 	}
 	k := c.waiters[0].task.kernel
-	k.mu.Lock()
+	k.lock()
 	for _, f := range c.waiters {
 		k.ready(f, OK)
 	}
@@ -327,15 +334,15 @@ func (t *Task) Offload(ctx context.Context, fn func()) error {
 	}
 	k := t.kernel
 	f.waiting = waitOffload
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Kind: TraceOffload})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceOffload})
 	k.mu.Unlock()
 	var failed *PanicReport
 	k.exec.Offload(func() { failed = catch(fn) }, func() {
-		k.mu.Lock()
+		k.lock()
 		k.ready(f, OK)
 		k.unlock()
 	})
-	k.mu.Lock()
+	k.lock()
 	code := k.park(ctx, f)
 	k.left(f)
 	if failed != nil {

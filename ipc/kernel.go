@@ -47,6 +47,7 @@ type Stats struct {
 type Kernel struct {
 	mu   sync.Mutex
 	exec Executor
+	now  Time // when the lock was taken
 
 	tasks     map[TaskID]*Task
 	lastTask  TaskID
@@ -98,7 +99,7 @@ func (k *Kernel) Now() Time { return k.exec.Now() }
 
 // Stats returns the counters and levels as of now.
 func (k *Kernel) Stats() Stats {
-	k.mu.Lock()
+	k.lock()
 	defer k.mu.Unlock()
 	s := k.stats
 	s.QueuedBytes = k.queued
@@ -121,6 +122,13 @@ func (w wakeup) do() {
 	} else {
 		w.runner.Wake()
 	}
+}
+
+// lock takes the kernel's lock and reads the clock, once for all that is done
+// under it.
+func (k *Kernel) lock() {
+	k.mu.Lock()
+	k.now = k.exec.Now()
 }
 
 // unlock releases the kernel's lock and wakes whoever the holder made ready.
@@ -152,17 +160,21 @@ func (k *Kernel) unlock() {
 // Tick ends every wait whose deadline has passed. The executor calls it after
 // an alarm; calling it at any other time is harmless.
 func (k *Kernel) Tick() {
-	k.mu.Lock()
-	now := k.exec.Now()
+	k.lock()
+	now := k.now
 	next := Time(0)
 	for f := k.timers; f != nil; {
-		following := f.timerNext
 		if f.expires <= now {
+			// This may let others in or have them refused: the list is
+			// another one afterwards.
 			k.expire(f)
-		} else if next == 0 || f.expires < next {
+			f, next = k.timers, 0
+			continue
+		}
+		if next == 0 || f.expires < next {
 			next = f.expires
 		}
-		f = following
+		f = f.timerNext
 	}
 	k.alarm = next
 	if next != 0 {
@@ -177,7 +189,7 @@ func (k *Kernel) expire(f *fiber) {
 		code = OK
 	} else {
 		k.stats.Expired++
-		k.ring.add(TraceEvent{Time: k.exec.Now(), From: f.task.id, Code: TimedOut, Kind: TraceExpire})
+		k.ring.add(TraceEvent{Time: k.now, From: f.task.id, Code: TimedOut, Kind: TraceExpire})
 	}
 	k.abort(f, code)
 }

@@ -11,6 +11,7 @@ const (
 	MaxSystemBytes    = 1 << 20   // bytes queued in the whole system
 	MaxEndpoints      = 384
 	MaxOwnerEndpoints = 96
+	MaxFacets         = 256 // endpoints made for one task, those since closed included
 	MaxParallel       = 256 // requests of one endpoint being served at once
 
 	MaxOps       = 64      // opcodes are below this
@@ -18,7 +19,7 @@ const (
 	MaxSessions  = 64      // live sessions
 	MaxTokens    = 4096    // live tokens, all sessions together
 	MaxTaskName  = 64      // bytes
-	MaxMark      = 512     // bytes of a marker line, after escaping
+	MaxMarkValue = 1024    // bytes of a value in a marker line: the longest name, each byte of it escaped
 	TraceEntries = 1 << 12 // events kept in the trace ring
 )
 

@@ -11,10 +11,6 @@ type Field struct {
 // F makes a field.
 func F(key, value string) Field { return Field{Key: key, Value: value} }
 
-// maxFieldValue bounds an escaped value, in bytes: the longest name, each byte
-// of it escaped, fits.
-const maxFieldValue = 1024
-
 // Mark prints a marker line: text, then the fields as "(key=value, key=value)"
 // if there are any. It is called only after the effect that it proves. Values
 // are escaped, so that no name can end a line or look like another field. A
@@ -23,13 +19,13 @@ const maxFieldValue = 1024
 func (t *Task) Mark(text string, fields ...Field) {
 	k := t.kernel
 	line := markLine(text, fields)
-	k.mu.Lock()
+	k.lock()
 	if !t.mayMark(text) {
 		k.stats.Muted++
 		k.mu.Unlock()
 		return
 	}
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Size: uint16(min(len(line), 0xffff)), Kind: TraceMark})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Size: uint16(min(len(line), 0xffff)), Kind: TraceMark})
 	k.console.Lock() // Before the kernel's lock goes, so that lines keep their order.
 	k.mu.Unlock()
 	defer k.console.Unlock()
@@ -72,20 +68,21 @@ func markLine(text string, fields []Field) string {
 }
 
 // EscapeMark writes every byte of a marker's value that could end the value,
-// the line or the terminal's good behaviour as \xNN.
+// the line or the terminal's good behaviour as \xNN. What does not fit into
+// MaxMarkValue bytes is left out.
 func EscapeMark(value string) string {
 	const hex = "0123456789abcdef"
 	var b strings.Builder
 	for i := range len(value) {
 		c := value[i]
-		if c > 0x20 && c < 0x7f && !strings.ContainsRune(`\(),="`, rune(c)) {
+		plain := c > 0x20 && c < 0x7f && !strings.ContainsRune(`\(),="`, rune(c))
+		if plain && b.Len() < MaxMarkValue {
 			b.WriteByte(c)
-		} else {
+		} else if !plain && b.Len()+len(`\xNN`) <= MaxMarkValue {
 			b.WriteString(`\x`)
 			b.WriteByte(hex[c>>4])
 			b.WriteByte(hex[c&15])
-		}
-		if b.Len() >= maxFieldValue {
+		} else {
 			break
 		}
 	}

@@ -63,8 +63,9 @@ type Request struct {
 	// along, or NoSlot. It is the service's to close.
 	Moved Slot
 
-	call *call
-	id   uint64
+	kernel *Kernel
+	call   *call
+	id     uint64 // of the call, which by now may be another one
 }
 
 // Reply answers the request. The body is copied. It works once: a second reply
@@ -76,12 +77,11 @@ func (r *Request) Reply(code Code, body []byte) error {
 	if len(body) > MaxFrame || !code.Valid() {
 		return TooLarge
 	}
-	c := r.call
+	k, c := r.kernel, r.call
 	if c == nil {
 		return PermissionDenied
 	}
-	k := c.ep.owner.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if c.id != r.id || c.state != callServing || c.replied {
 		k.stats.Repeated++
@@ -109,12 +109,11 @@ func (r *Request) Reply(code Code, body []byte) error {
 
 // Gone says whether nobody waits for the answer any more.
 func (r *Request) Gone() bool {
-	c := r.call
+	k, c := r.kernel, r.call
 	if c == nil {
 		return true
 	}
-	k := c.ep.owner.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.mu.Unlock()
 	return c.id != r.id || !c.live()
 }

@@ -48,7 +48,7 @@ func (t *Task) session(auth Slot, sid uint64) (*session, Code) {
 // not canonical.
 func (t *Task) StartSession(auth Slot, user string, incarnation [16]byte) (uint64, error) {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if code := t.authority(auth); code != OK {
 		return 0, code
@@ -69,7 +69,7 @@ func (t *Task) StartSession(auth Slot, user string, incarnation [16]byte) (uint6
 // OpenSession says that the session's keys are unsealed.
 func (t *Task) OpenSession(auth Slot, sid uint64) error {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	s, code := t.session(auth, sid)
 	if code != OK {
@@ -90,7 +90,7 @@ func (t *Task) EndSession(auth Slot, sid uint64) error { return t.void(auth, sid
 
 func (t *Task) void(auth Slot, sid uint64, ended bool) error {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	s, code := t.session(auth, sid)
 	if code != OK {
@@ -111,21 +111,22 @@ func (k *Kernel) void(s *session, ended bool) {
 		k.tokens.Revoke(row)
 	}
 	s.rows = nil
-	for c := s.calls; c != nil; {
-		following := c.nextSID
-		if c.state == callQueued {
-			c.ep.unqueue(c)
-			k.answer(c, Denied)
-			k.release(c)
-		} else {
-			k.answer(c, Denied)
-		}
-		c = following
-	}
+	// The news counts before requests are released: with the last of them the
+	// session must not look as if nothing were left to wait for.
 	for _, sub := range k.subscribers {
 		sub.events = append(sub.events, Event{SID: s.sid, Epoch: old, Ended: ended, session: s})
 		s.news++
 		k.wakeTask(sub)
+	}
+	for c := s.calls; c != nil; {
+		following := c.nextSID
+		if c.state == callQueued {
+			c.ep.unqueue(c)
+			k.reject(c, Denied)
+		} else {
+			k.answer(c, Denied)
+		}
+		c = following
 	}
 	k.recheckWaiting(s)
 	if ended && s.idle() {
@@ -228,7 +229,7 @@ type TokenSpec struct {
 // MaxTokens.
 func (t *Task) MintToken(auth Slot, spec TokenSpec) (capability.Token, error) {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	s, code := t.session(auth, spec.SID)
 	if code != OK {
@@ -252,7 +253,7 @@ func (t *Task) MintToken(auth Slot, spec TokenSpec) (capability.Token, error) {
 	}
 	row.AppID = spec.App
 	s.rows = append(s.rows, row)
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, To: spec.Holder, SID: s.sid, Kind: TraceToken})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, To: spec.Holder, SID: s.sid, Kind: TraceToken})
 	return token, nil
 }
 
@@ -260,7 +261,7 @@ func (t *Task) MintToken(auth Slot, spec TokenSpec) (capability.Token, error) {
 // included.
 func (t *Task) RevokeToken(auth Slot, token *capability.Token) error {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if code := t.authority(auth); code != OK {
 		return code
@@ -286,8 +287,7 @@ func (k *Kernel) revokeRow(row *capability.Row) {
 		if c.row != nil && !c.row.Live() {
 			if c.state == callQueued {
 				c.ep.unqueue(c)
-				k.answer(c, Denied)
-				k.release(c)
+				k.reject(c, Denied)
 			} else {
 				k.answer(c, Denied)
 			}
@@ -387,5 +387,5 @@ func (k *Kernel) unsubscribe(t *Task) {
 }
 
 func (k *Kernel) traceSession(t *Task, s *session, code Code) {
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, SID: s.sid, Code: code, Kind: TraceSession})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, SID: s.sid, Code: code, Kind: TraceSession})
 }

@@ -32,6 +32,7 @@ type Task struct {
 
 	// What follows belongs to tasks that serve.
 	runner     Runner
+	lender     Lender // the runner, if others may run the task
 	factory    func() Service
 	service    Service
 	facets     []*endpoint
@@ -68,7 +69,7 @@ func (k *Kernel) NewTask(spec TaskSpec) (*Task, error) {
 	if len(spec.Name) == 0 || len(spec.Name) > MaxTaskName {
 		return nil, InvalidArgument
 	}
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if len(k.tasks) >= MaxTasks {
 		return nil, NoSpace
@@ -103,13 +104,14 @@ func (t *Task) Now() Time { return t.kernel.exec.Now() }
 
 // Generation counts the starts of a service.
 func (t *Task) Generation() uint32 {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.mu.Unlock()
 	return t.generation
 }
 
 // Go starts a flow of control of the task. fn's context is what its kernel
-// calls take.
+// calls take. fn must not lock itself to a thread of the machine: it may run a
+// service's coroutines while it waits for them, and those run on any thread.
 func (t *Task) Go(fn func(ctx context.Context)) {
 	t.kernel.exec.Go(func(p Parker) {
 		fn(&fiber{task: t, origin: app, parker: p})
@@ -129,7 +131,7 @@ func (t *Task) GrantAuthority() (Slot, error) {
 }
 
 func (t *Task) grant(c capability.Cap) (Slot, error) {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	slot, err := t.table.Insert(c)
 	return slot, slotError(err)
@@ -137,7 +139,7 @@ func (t *Task) grant(c capability.Cap) (Slot, error) {
 
 // Clone copies a capability inside the task's own table.
 func (t *Task) Clone(slot Slot) (Slot, error) {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	s, err := t.table.Clone(slot)
 	return s, slotError(err)
@@ -147,7 +149,7 @@ func (t *Task) Clone(slot Slot) (Slot, error) {
 // must have, in the lowest free slot of the task to: the task itself, or its
 // direct child.
 func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, error) {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	if to != t && to.parent != t.id || to.exited || t.exited {
 		return NoSlot, PermissionDenied
@@ -158,7 +160,7 @@ func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, erro
 
 // Close drops the task's own capability.
 func (t *Task) Close(slot Slot) error {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	return slotError(t.table.Close(slot))
 }
@@ -167,7 +169,7 @@ func (t *Task) Close(slot Slot) error {
 // before it returns. Requests that are queued or being served went through a
 // live capability when they were sent and are not affected.
 func (t *Task) Revoke(slot Slot) (int, error) {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	n, err := t.table.Revoke(slot)
 	return n, slotError(err)
@@ -175,7 +177,7 @@ func (t *Task) Revoke(slot Slot) (int, error) {
 
 // Slots returns how many capabilities the task holds.
 func (t *Task) Slots() int {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.mu.Unlock()
 	return t.table.Used()
 }
@@ -198,7 +200,7 @@ func slotError(err error) error {
 // It is called when nothing of the task runs: by its host or by boot.
 func (t *Task) Exit() {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	if t.exited {
 		k.unlock()
 		return
@@ -224,18 +226,20 @@ func (t *Task) Exit() {
 		k.ready(f, Unavailable)
 	}
 	delete(k.tasks, t.id)
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Kind: TraceExit})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceExit})
 	k.unlock()
 }
 
-// failOwn tells the flows of control that an exiting task has parked.
+// failOwn tells the flows of control that an exiting task has parked. Each may
+// let others in or have them refused: the list is another one afterwards.
 func (k *Kernel) failOwn(t *Task) {
 	for f := k.timers; f != nil; {
-		following := f.timerNext
 		if f.task == t {
 			k.abort(f, Unavailable)
+			f = k.timers
+		} else {
+			f = f.timerNext
 		}
-		f = following
 	}
 }
 
@@ -261,7 +265,7 @@ func (t *Task) AwaitReady(ctx context.Context, s *Task) error {
 			k.left(f)
 			return code
 		}
-		k.mu.Lock()
+		k.lock()
 	}
 	err = s.startErr
 	k.leave(f)

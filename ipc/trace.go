@@ -54,7 +54,7 @@ func (r *ring) add(e TraceEvent) {
 // Trace returns the events still in the ring, oldest first, and how many there
 // have been in all.
 func (k *Kernel) Trace() ([]TraceEvent, uint64) {
-	k.mu.Lock()
+	k.lock()
 	defer k.mu.Unlock()
 	n := min(k.ring.total, TraceEntries)
 	out := make([]TraceEvent, 0, n)
@@ -67,7 +67,7 @@ func (k *Kernel) Trace() ([]TraceEvent, uint64) {
 // traceCall records an event of a call. The kernel's lock is held.
 func (k *Kernel) traceCall(kind EventKind, c *call, size int, code Code, why capability.Refusal) {
 	k.ring.add(TraceEvent{
-		Time: k.exec.Now(), Call: c.id, From: c.sender.Task, To: c.ep.owner.id, SID: c.stamp.SID,
+		Time: k.now, Call: c.id, From: c.sender.Task, To: c.ep.owner.id, SID: c.stamp.SID,
 		Endpoint: c.ep.id, Op: c.op, Size: uint16(min(size, 0xffff)), Code: code, Kind: kind, Refusal: why,
 	})
 }

@@ -29,7 +29,8 @@ type Work struct {
 	job    job
 	gen    uint32
 	event  Event
-	req    Request
+	call   *call   // being served
+	req    Request // the handler's view of it, and the handler's to spoil
 	done   bool
 	failed *PanicReport
 	err    error // of a start
@@ -86,6 +87,22 @@ type workQueue struct {
 
 func (q *workQueue) push(w *Work) { q.items = append(q.items, w) }
 
+// drop takes w out if it is the newest.
+func (q *workQueue) drop(w *Work) bool {
+	last := len(q.items) - 1
+	if last < q.head || q.items[last] != w {
+		return false
+	}
+	q.items[last] = nil
+	q.items = q.items[:last]
+	if q.head == last {
+		q.items, q.head = q.items[:0], 0
+	}
+	return true
+}
+
+func (q *workQueue) empty() bool { return q.head == len(q.items) }
+
 func (q *workQueue) pop() *Work {
 	if q.head == len(q.items) {
 		return nil
@@ -102,9 +119,10 @@ func (q *workQueue) pop() *Work {
 // Attach makes t a service that runner hosts; factory makes its instances. The
 // first one is started with Restart.
 func (t *Task) Attach(runner Runner, factory func() Service) {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.unlock()
 	t.runner, t.factory = runner, factory
+	t.lender, _ = runner.(Lender)
 }
 
 // Restart makes a new instance of the service and lets it start. The host
@@ -113,7 +131,7 @@ func (t *Task) Attach(runner Runner, factory func() Service) {
 func (t *Task) Restart() bool {
 	svc := t.factory()
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if t.exited {
 		return false
@@ -124,7 +142,7 @@ func (t *Task) Restart() bool {
 	if _, ok := svc.(EventHandler); ok {
 		k.subscribe(t)
 	}
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Kind: TraceStart})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceStart})
 	k.wakeTask(t)
 	return true
 }
@@ -140,7 +158,7 @@ func (k *Kernel) wakeTask(t *Task) {
 // flood at one of them does not starve another. Only the host calls it.
 func (t *Task) Next() *Work {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	if w := t.resumes.pop(); w != nil {
 		return w
@@ -175,8 +193,7 @@ func (k *Kernel) deliver(t *Task) *Work {
 			if why := k.recheck(c); why != capability.Accepted {
 				k.stats.Refused++
 				k.traceCall(TraceRefuse, c, len(c.body), Denied, why)
-				k.answer(c, Denied)
-				k.release(c)
+				k.reject(c, Denied)
 				continue
 			}
 			if w := k.accept(t, ep, c); w != nil {
@@ -194,11 +211,7 @@ func (k *Kernel) accept(t *Task, ep *endpoint, c *call) *Work {
 	if c.parcel != nil {
 		slot, err := t.table.Receive(c.parcel)
 		if err == capability.ErrFull {
-			if c.caller != nil {
-				c.caller.task.table.Return(c.parcel)
-			}
-			k.answer(c, NoSpace)
-			k.release(c)
+			k.reject(c, NoSpace)
 			return nil
 		}
 		moved = slot
@@ -209,9 +222,10 @@ func (k *Kernel) accept(t *Task, ep *endpoint, c *call) *Work {
 	if c.session != nil {
 		c.stamp.Unsealed = c.session.unsealed
 	}
+	w.call = c
 	w.req = Request{
 		Op: c.op, Facet: ep.facet, Body: c.body, Sender: c.sender, Stamp: c.stamp,
-		Moved: moved, call: c, id: c.id,
+		Moved: moved, kernel: k, call: c, id: c.id,
 	}
 	if c.caller != nil {
 		w.fiber.deadline = c.caller.expires
@@ -231,7 +245,7 @@ func (t *Task) begin(j job) *Work {
 		w = newWork(t)
 	}
 	w.job, w.gen, w.done, w.failed, w.err = j, t.generation, false, nil, nil
-	w.fiber = fiber{task: t, origin: service, work: w}
+	w.fiber.reset(t, w)
 	t.active = append(t.active, w)
 	return w
 }
@@ -283,7 +297,7 @@ func (w *Work) Run() error {
 	}
 	t, k := w.task, w.task.kernel
 	failed, err := w.failed, w.err
-	k.mu.Lock()
+	k.lock()
 	killed := w.fiber.killed
 	k.finish(w)
 	k.unlock()
@@ -315,17 +329,53 @@ func (k *Kernel) finish(w *Work) {
 			k.drained(s)
 		}
 	case jobServe:
-		c := w.req.call
+		c := w.call
 		c.ep.serving--
 		k.answer(c, Unavailable) // Only if the handler has not replied.
-		w.req = Request{}
+		w.call, w.req = nil, Request{}
 		k.release(c)
 	}
 	w.event = Event{}
 	t.idle = append(t.idle, w)
-	if t.starting || len(t.facets) > 0 {
+	if t.hasWork() {
 		k.wakeTask(t)
 	}
+}
+
+// hasWork says whether Next would return something.
+func (t *Task) hasWork() bool {
+	switch {
+	case !t.resumes.empty():
+		return true
+	case t.exited:
+		return false
+	case t.starting:
+		return len(t.active) == 0
+	case !t.ready:
+		return false
+	case len(t.events) > 0:
+		return true
+	}
+	for _, ep := range t.facets {
+		if ep.first != nil && ep.serving < ep.parallel {
+			return true
+		}
+	}
+	return false
+}
+
+// More says whether Next would return something.
+func (t *Task) More() bool {
+	t.kernel.lock()
+	defer t.kernel.mu.Unlock()
+	return t.hasWork()
+}
+
+// reset makes the coroutine's fiber as new for its next work.
+func (f *fiber) reset(t *Task, w *Work) {
+	f.task, f.origin, f.work = t, service, w
+	f.deadline, f.killed = 0, false
+	f.msg, f.out = Msg{}, nil
 }
 
 // started lets requests in, or says why not.
@@ -349,7 +399,7 @@ func (k *Kernel) started(t *Task, w *Work) {
 
 // StartError says why the service's last start failed, nil if it did not.
 func (t *Task) StartError() error {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.mu.Unlock()
 	return t.startErr
 }
@@ -359,10 +409,10 @@ func (t *Task) StartError() error {
 // call the kernel. Queued requests stay for the next instance.
 func (t *Task) Crash() {
 	k := t.kernel
-	k.mu.Lock()
+	k.lock()
 	defer k.unlock()
 	k.stats.Crashes++
-	k.ring.add(TraceEvent{Time: k.exec.Now(), From: t.id, Kind: TraceCrash})
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceCrash})
 	t.ready = false
 	k.failActive(t)
 	switch {
@@ -378,7 +428,7 @@ func (t *Task) Crash() {
 func (k *Kernel) failActive(t *Task) {
 	for _, w := range t.active {
 		if w.job == jobServe {
-			k.answer(w.req.call, Unavailable)
+			k.answer(w.call, Unavailable)
 		}
 		w.fiber.killed = true
 		k.abort(&w.fiber, Unavailable)
@@ -389,7 +439,7 @@ func (k *Kernel) failActive(t *Task) {
 // runs any more; it reports false if offloaded work is still out, in which case
 // it has to be called again after more work from Next.
 func (t *Task) Retire() bool {
-	t.kernel.mu.Lock()
+	t.kernel.lock()
 	defer t.kernel.mu.Unlock()
 	if len(t.active) > 0 {
 		return false

@@ -148,6 +148,9 @@ func (d dispatcher) Schedule(turn func()) { d.executor.ready = append(d.executor
 // Throughput is one piece of work a turn, so that the seed orders all of them.
 func (d dispatcher) Throughput() int { return 1 }
 
+// Lends is false: who runs next is the seed's to say.
+func (d dispatcher) Lends() bool { return false }
+
 // parker parks a coroutine.
 type parker struct {
 	executor *Executor
