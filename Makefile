@@ -1,0 +1,86 @@
+# The project's commands. `make` alone lists them.
+# `make run` and `make test` need Go, git and make, and nothing else: no C compiler.
+
+GO ?= go
+# Where `make run` keeps the simulated OS's state.
+STATE ?= build/state
+# How long each fuzz target runs, how often each benchmark, and for how long.
+FUZZTIME ?= 10s
+COUNT ?= 6
+BENCHTIME ?= 1s
+
+# The mode whose chance comes from a seed; it never reaches an ordinary binary.
+TAG := insecure_deterministic
+# The packages with a file that carries the tag.
+TAGGED = $(sort $(dir $(shell grep -rlsE --include='*.go' '^//go:build.*$(TAG)' actors capability cmd ipc services tests)))
+# Benchmarks write to the disk that the repository is on.
+BENCH = TMPDIR=$(CURDIR)/build/_tmp $(GO) test -run '^$$' -bench . -benchmem
+# The nested module with the heavy peers, and the tools' own module files.
+PEERS := tests/peers
+TOOLS := $(CURDIR)/.ci/tools/go.mod
+BUF := $(CURDIR)/.ci/buf/go.mod
+
+export CGO_ENABLED := 0
+
+.PHONY: help run build sim test race vet fuzz bench bench-once proto proto-check tidy clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+run: build ## build, boot the simulated OS on STATE and show the demonstration
+	@mkdir -p $(dir $(STATE))
+	bin/nexus-sim demo --state $(STATE)
+
+build: ## build bin/nexus-sim
+	$(GO) build -trimpath -o bin/nexus-sim ./cmd/nexus-sim
+
+sim: ## build bin/nexus-sim-insecure, the same with chance from a seed
+	$(GO) build -trimpath -tags $(TAG) -o bin/nexus-sim-insecure ./cmd/nexus-sim
+
+test: ## run all tests, then those of the insecure_deterministic mode, then the schemas'
+	$(GO) test ./...
+	$(if $(TAGGED),$(GO) test -tags $(TAG) $(addprefix ./,$(TAGGED)))
+	cd $(PEERS) && $(GO) test ./schema
+
+race: ## run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+vet: ## gofmt, go vet and staticcheck, with and without the tag
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags $(TAG) ./...
+	cd $(PEERS) && $(GO) vet ./...
+	$(GO) tool -modfile=$(TOOLS) staticcheck ./...
+	$(GO) tool -modfile=$(TOOLS) staticcheck -tags $(TAG) ./...
+	cd $(PEERS) && $(GO) tool -modfile=$(TOOLS) staticcheck ./...
+
+fuzz: ## run every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+bench: ## run all benchmarks beside their peers, into build/bench.txt, and compare
+	@mkdir -p build/_tmp
+	$(BENCH) -count $(COUNT) -benchtime $(BENCHTIME) ./... >build/bench.txt || { tail -n 30 build/bench.txt; exit 1; }
+	cd $(PEERS) && $(BENCH) -count $(COUNT) -benchtime $(BENCHTIME) . >$(CURDIR)/build/peers.txt || { tail -n 30 $(CURDIR)/build/peers.txt; exit 1; }
+	cat build/peers.txt >>build/bench.txt
+	$(GO) tool -modfile=$(TOOLS) benchstat -filter '-/peer:/./' build/bench.txt
+	$(GO) tool -modfile=$(TOOLS) benchstat -filter '/peer:/./' -table .name -row '/size /writers' -col /peer build/bench.txt
+
+bench-once: ## run every benchmark once, to see that it works
+	@mkdir -p build/_tmp
+	$(BENCH) -benchtime 1x ./...
+	cd $(PEERS) && $(BENCH) -benchtime 1x .
+
+proto: ## make ipc/wire/*.pb.go again from the schemas
+	cd ipc/wire && $(GO) tool -modfile=$(BUF) buf generate
+
+proto-check: ## fail if ipc/wire/*.pb.go is not what `make proto` makes
+	@rm -rf build/_proto
+	cd ipc/wire && $(GO) tool -modfile=$(BUF) buf generate -o $(CURDIR)/build/_proto
+	@cd ipc/wire && for f in *.proto; do cmp $${f%.proto}.pb.go $(CURDIR)/build/_proto/$${f%.proto}.pb.go || exit 1; done
+
+tidy: ## bring go.mod and go.sum of both modules up to date
+	$(GO) mod tidy
+	cd $(PEERS) && $(GO) mod tidy
+
+clean: ## remove what was built, state directories below build/ included
+	rm -rf bin build
