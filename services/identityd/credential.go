@@ -1,0 +1,49 @@
+package identityd
+
+import (
+	"unicode/utf8"
+
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/identityd/userdb"
+)
+
+// Limits of credentials, in bytes.
+const (
+	MinPassword = 8
+	MaxPassword = 128
+	MinPIN      = 6
+	MaxPIN      = 16
+)
+
+// kindOf answers false for a credential that is missing or of no known kind.
+func kindOf(c *wire.Credential) (userdb.Kind, bool) {
+	switch c.GetKind() {
+	case wire.CredentialKind_CREDENTIAL_KIND_PASSWORD:
+		return userdb.Password, true
+	case wire.CredentialKind_CREDENTIAL_KIND_PIN:
+		return userdb.PIN, true
+	}
+	return 0, false
+}
+
+// wellFormed says whether a credential is within its limits. A password is
+// opaque: it is not normalised and not trimmed.
+func wellFormed(c *wire.Credential) bool {
+	word := c.GetSecret()
+	switch kind, _ := kindOf(c); kind {
+	case userdb.Password:
+		return len(word) >= MinPassword && len(word) <= MaxPassword && utf8.Valid(word)
+	case userdb.PIN:
+		return len(word) >= MinPIN && len(word) <= MaxPIN && digits(word)
+	}
+	return false
+}
+
+func digits(word []byte) bool {
+	for _, b := range word {
+		if b < '0' || b > '9' {
+			return false
+		}
+	}
+	return true
+}

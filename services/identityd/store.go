@@ -1,0 +1,146 @@
+package identityd
+
+import (
+	"context"
+	"errors"
+
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/identityd/userdb"
+)
+
+// Where identityd keeps its file, and the users' folders beside it.
+const (
+	folder = "state:/identity/"
+	dbPath = folder + "users.db"
+
+	readPiece = 7168 // bytes that statefsd reads at once
+)
+
+// load reads the database. An absent file is an empty database only where there
+// is nothing else; otherwise somebody's keys would be given up for lost.
+func (s *Service) load(ctx context.Context) error {
+	file, err := s.readFile(ctx)
+	if saidNo(err, ipc.NotFound) {
+		found, err := s.firstFile(ctx, folder)
+		if err != nil {
+			return err
+		}
+		if found != "" {
+			return &wire.Fault{Code: ipc.Damaged, File: dbPath}
+		}
+		s.db = userdb.DB{}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	db, err := userdb.Decode(file)
+	var damage *userdb.DamageError
+	if errors.As(err, &damage) {
+		return &wire.Fault{Code: ipc.Damaged, File: dbPath, Offset: damage.Offset}
+	}
+	if err != nil {
+		return err
+	}
+	s.db = db
+	return nil
+}
+
+// readFile returns the file, cut after the first byte that is too much.
+func (s *Service) readFile(ctx context.Context) ([]byte, error) {
+	var file []byte
+	for {
+		var reply wire.ReadFileReply
+		q := &wire.ReadFileRequest{Path: dbPath, Offset: uint64(len(file)), Length: readPiece}
+		if err := s.call(ctx, s.cfg.StateFS, wire.OpReadFile, nil, q, &reply); err != nil {
+			return nil, err
+		}
+		file = append(file, reply.Data...)
+		if len(reply.Data) == 0 || uint64(len(file)) >= reply.Size || len(file) > userdb.MaxFile {
+			return file, nil
+		}
+	}
+}
+
+// firstFile returns the first path below prefix, empty if there is none.
+func (s *Service) firstFile(ctx context.Context, prefix string) (string, error) {
+	var reply wire.ListFilesReply
+	err := s.call(ctx, s.cfg.StateFS, wire.OpListFiles, nil, &wire.ListFilesRequest{Prefix: prefix}, &reply)
+	if err != nil || len(reply.Paths) == 0 {
+		return "", err
+	}
+	return reply.Paths[0], nil
+}
+
+// commit makes a database durable, then visible. The caller holds writing.
+func (s *Service) commit(ctx context.Context, next userdb.DB) error {
+	file, err := userdb.Encode(next)
+	if err != nil {
+		return err
+	}
+	q := &wire.ReplaceFileRequest{Path: dbPath, Data: file}
+	if err := s.call(ctx, s.cfg.StateFS, wire.OpReplaceFile, nil, q, &wire.ReplaceFileReply{}); err != nil {
+		s.unsure = true
+		return err
+	}
+	s.unsure, s.db = false, next
+	return nil
+}
+
+// settle makes sure that the file is the visible database before something is
+// destroyed on its word. The caller holds writing.
+func (s *Service) settle(ctx context.Context) error {
+	if !s.unsure {
+		return nil
+	}
+	return s.commit(ctx, s.db)
+}
+
+// sweep removes what is left of users that are not live, and then their
+// entries. It goes on after an error, which it returns. The caller holds writing.
+func (s *Service) sweep(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	var first error
+	for _, u := range s.db.Users() {
+		if u.State == userdb.Live {
+			continue
+		}
+		if err := s.erase(ctx, u.ID); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (s *Service) erase(ctx context.Context, user string) error {
+	if err := s.removeRoot(ctx, user); err != nil {
+		return err
+	}
+	if err := s.forgetVault(ctx, user); err != nil {
+		return err
+	}
+	return s.commit(ctx, s.db.Without(user))
+}
+
+// prune removes wraps of no protector from a user that may have some. The
+// caller holds writing.
+func (s *Service) prune(ctx context.Context, user string) error {
+	if !s.stale[user] {
+		return nil
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	u, live := s.db.Live(user)
+	if !live {
+		return nil
+	}
+	if err := s.keepProtectors(ctx, u); err != nil {
+		return err
+	}
+	delete(s.stale, user)
+	return nil
+}
