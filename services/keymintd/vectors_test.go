@@ -1,0 +1,309 @@
+package keymintd
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"nexus.internal/os/services/secret"
+)
+
+// block is one vector: what stands before each colon, lines of one name joined.
+type block struct {
+	t      *testing.T
+	fields map[string]string
+}
+
+func readVectors(tb testing.TB) []map[string]string {
+	text, err := os.ReadFile("testdata/vectors.txt")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var blocks []map[string]string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			tb.Fatalf("not a field: %q", line)
+		}
+		if name == "name" {
+			blocks = append(blocks, make(map[string]string))
+		}
+		blocks[len(blocks)-1][name] += strings.TrimPrefix(value, " ")
+	}
+	return blocks
+}
+
+func (b block) text(name string) string {
+	b.t.Helper()
+	text, ok := b.fields[name]
+	if !ok {
+		b.t.Fatalf("no field %q", name)
+	}
+	return text
+}
+
+func (b block) bytes(name string) []byte {
+	b.t.Helper()
+	p, err := hex.DecodeString(b.text(name))
+	if err != nil {
+		b.t.Fatalf("field %q: %v", name, err)
+	}
+	return p
+}
+
+func (b block) key(name string) *secret.Bytes {
+	b.t.Helper()
+	return secret.Take(b.bytes(name))
+}
+
+func (b block) number(name string) uint64 {
+	b.t.Helper()
+	n, err := strconv.ParseUint(b.text(name), 10, 64)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+func (b block) owner() owner {
+	return owner{user: b.text("user"), incarnation: [Incarnation]byte(b.bytes("incarnation"))}
+}
+
+func (b block) chance() *chance {
+	c := chance(b.bytes("chance"))
+	return &c
+}
+
+// same checks a result against the vector's field.
+func (b block) same(name string, got []byte) {
+	b.t.Helper()
+	if want := b.bytes(name); !bytes.Equal(got, want) {
+		b.t.Errorf("%s is %x, want %x", name, got, want)
+	}
+}
+
+// resealed checks that sealing again gives the vector's data, where the vector
+// says what chance it was made from.
+func (b block) resealed(seal func(c *chance) []byte) {
+	b.t.Helper()
+	if _, ok := b.fields["chance"]; ok {
+		b.same("data", seal(b.chance()))
+	}
+}
+
+// class is how a vector calls an error.
+func class(err error) string {
+	var at damageAt
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &at):
+		return fmt.Sprintf("damaged@%d", int64(at))
+	case errors.Is(err, errLayout):
+		return "layout"
+	case errors.Is(err, errVersion):
+		return "version"
+	case errors.Is(err, errWrongKey):
+		return "wrong-key"
+	case errors.Is(err, errNotAuthentic):
+		return "not-authentic"
+	case errors.Is(err, errNoProtector):
+		return "no-protector"
+	}
+	return "unclassed: " + err.Error()
+}
+
+// vectorKinds run a vector, check what it says of a good one, and return the
+// error.
+var vectorKinds = map[string]func(b block) error{
+	"kek":       kekVector,
+	"subkeys":   subkeysVector,
+	"wrap":      wrapVector,
+	"salt":      saltVector,
+	"root":      rootVector,
+	"ring":      ringVector,
+	"record":    recordVector,
+	"segment":   segmentVector,
+	"blob":      blobVector,
+	"signature": signatureVector,
+}
+
+func TestVectors(t *testing.T) {
+	names := make(map[string]bool)
+	count := make(map[string]int)
+	for _, fields := range readVectors(t) {
+		name := fields["name"]
+		if name == "" || names[name] {
+			t.Errorf("vector %q is there twice", name)
+		}
+		names[name] = true
+		count[fields["kind"]]++
+		t.Run(name, func(t *testing.T) {
+			b := block{t, fields}
+			run := vectorKinds[b.text("kind")]
+			if run == nil {
+				t.Fatalf("unknown kind %q", b.text("kind"))
+			}
+			if got := class(run(b)); got != b.text("expect") {
+				t.Errorf("got %s, want %s", got, b.text("expect"))
+			}
+		})
+	}
+	for kind := range vectorKinds {
+		if count[kind] == 0 {
+			t.Errorf("no vector of kind %s", kind)
+		}
+	}
+}
+
+func kekVector(b block) error {
+	kek := deriveKEK(b.bytes("auth"), b.bytes("salt"), b.owner(), b.number("protector"))
+	b.same("key", kek.Expose())
+	return nil
+}
+
+func subkeysVector(b block) error {
+	k := deriveSubkeys(b.key("root"))
+	b.same("rings", k.rings.Expose())
+	b.same("names", k.names.Expose())
+	b.same("nonce", k.chain.nonce.Expose())
+	b.same("encrypt", k.chain.key.Expose())
+	return nil
+}
+
+func wrapVector(b block) error {
+	under, ad, data := b.key("under"), b.bytes("ad"), b.bytes("data")
+	plain, err := unwrap(under, ad, data)
+	if err != nil {
+		return err
+	}
+	b.same("plain", plain.Expose())
+	b.resealed(func(c *chance) []byte { return wrap(under, c, ad, plain.Expose()) })
+	if _, ok := b.fields["second"]; ok {
+		// What the commitment is for: without it the second key opens the
+		// same bytes to another plaintext.
+		nonce := data[1:commitOffset]
+		key := derive(b.key("second"), "nexus wrap v1 encrypt", nonce)
+		other, err := decrypt(key, nonce, ad, data[sealedOffset:])
+		if err != nil {
+			b.t.Fatal("the sealed part does not open under the second key")
+		}
+		b.same("secondplain", other.Expose())
+		if _, err := unwrap(b.key("second"), ad, data); !errors.Is(err, errWrongKey) {
+			b.t.Errorf("the wrap under the second key: %v", err)
+		}
+	}
+	return nil
+}
+
+func saltVector(b block) error {
+	salt, err := decodeSalt(b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	b.same("salt", salt[:])
+	b.same("data", encodeSalt(&salt))
+	return nil
+}
+
+func rootVector(b block) error {
+	of, p := b.owner(), protector{id: b.number("protector"), auth: b.bytes("auth")}
+	k, err := decodeRootKeys(b.bytes("data"), of)
+	if err != nil {
+		return err
+	}
+	root, err := k.open(of, p, b.bytes("salt"))
+	if err != nil {
+		return err
+	}
+	b.same("root", root.Expose())
+	b.same("data", k.encode())
+	b.resealed(func(c *chance) []byte {
+		made := &rootKeys{incarnation: of.incarnation}
+		made.add(of, p, b.bytes("salt"), c, root)
+		return made.encode()
+	})
+	return nil
+}
+
+func ringVector(b block) error {
+	of, app, under := b.owner(), b.text("app"), b.key("rings")
+	id := fileID(b.key("names"), app)
+	r, err := openRing(under, of, id, app, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	b.same("file", id[:])
+	b.same("key", r.data.Expose())
+	says := strconv.FormatUint(r.last, 10)
+	for _, k := range r.keys {
+		says += fmt.Sprintf(" %s:%x:%d", k.name, k.seed.Expose(), k.number)
+	}
+	if says != b.text("says") {
+		b.t.Errorf("the ring says %s, want %s", says, b.text("says"))
+	}
+	b.resealed(func(c *chance) []byte { return sealRing(under, c, of, id, r) })
+	return nil
+}
+
+func recordVector(b block) error {
+	place := recordPlace{
+		owner: b.owner(), app: b.text("app"), sequence: b.number("sequence"), kind: uint8(b.number("recordkind")),
+	}
+	keys := newSealer(b.key("key"), "nexus record v1")
+	name, value, err := openRecord(keys, place, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	if name != b.text("recordname") {
+		b.t.Errorf("name %q", name)
+	}
+	b.same("value", value)
+	b.resealed(func(c *chance) []byte { return sealRecord(keys, c, place, name, value) })
+	return nil
+}
+
+func segmentVector(b block) error {
+	chain := deriveSubkeys(b.key("root")).chain
+	ad := segmentAD(b.owner(), b.bytes("header"))
+	body, err := chain.open(ad, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	b.same("body", body.Expose())
+	b.resealed(func(c *chance) []byte { return chain.seal(nil, c, ad, body.Expose()) })
+	return nil
+}
+
+func blobVector(b block) error {
+	of, app := b.owner(), b.text("app")
+	r, id := newRing(app, b.key("key")), fileID(b.key("names"), app)
+	seed, err := openBlob(r, of, id, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	b.same("seed", seed.Expose())
+	b.resealed(func(c *chance) []byte { return sealBlob(r, c, of, id, seed) })
+	return nil
+}
+
+func signatureVector(b block) error {
+	seed, message := b.key("seed"), b.bytes("message")
+	public, signature := publicOf(seed), sign(seed, message)
+	b.same("public", public)
+	b.same("signature", signature)
+	if !ed25519.Verify(public, message, signature) {
+		b.t.Error("the signature does not verify")
+	}
+	return nil
+}
