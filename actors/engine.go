@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -18,6 +19,8 @@ import (
 const (
 	MaxRestarts   = 10
 	RestartWindow = 10 * time.Second
+	FirstDelay    = time.Millisecond       // before the second restart in a window
+	MaxDelay      = 256 * time.Millisecond // before the tenth
 )
 
 // ErrStopped is returned by Host after Stop.
@@ -170,7 +173,7 @@ type host struct {
 func (h *host) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		h.task.Restart()
+		h.start()
 	case *ipc.Work:
 		if err := m.Run(); err != nil && h.task.Generation() > 1 {
 			// A service that cannot start again is as good as one that panicked.
@@ -180,6 +183,22 @@ func (h *host) Receive(ctx actor.Context) {
 		h.task.Exit()
 		h.mailbox.stop()
 	}
+}
+
+// start starts the service: at once the first time and after a first panic, and
+// then after ever longer delays, so that what made it fail has time to pass.
+func (h *host) start() {
+	n := len(h.restarts)
+	if n < 2 {
+		h.task.Restart()
+		return
+	}
+	delay := min(FirstDelay<<(n-2), MaxDelay)
+	h.task.Go(func(ctx context.Context) {
+		if h.task.Sleep(ctx, delay) == nil {
+			h.task.Restart()
+		}
+	})
 }
 
 func (h *host) mayRestart() bool {

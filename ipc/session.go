@@ -22,7 +22,7 @@ type session struct {
 	draining []*fiber
 }
 
-// authority checks that slot holds the session authority and finds the session.
+// authority checks that slot holds the session authority.
 func (t *Task) authority(slot Slot) Code {
 	c, err := t.table.Lookup(slot)
 	if err != nil || c.Kind != capability.KindSessionAuthority {
@@ -31,12 +31,13 @@ func (t *Task) authority(slot Slot) Code {
 	return OK
 }
 
+// session checks the authority and finds a session that has not ended.
 func (t *Task) session(auth Slot, sid uint64) (*session, Code) {
 	if code := t.authority(auth); code != OK {
 		return nil, code
 	}
 	s := t.kernel.sessions[sid]
-	if s == nil {
+	if s == nil || s.ended {
 		return nil, NotFound
 	}
 	return s, OK
@@ -153,7 +154,7 @@ func (k *Kernel) recheckWaiting(s *session) {
 // voidAll seals or ends every session, in the order of their sids.
 func (k *Kernel) voidAll(end bool) {
 	for n := uint32(1); n <= k.lastSID; n++ {
-		if s := k.sessions[k.sidBase|uint64(n)]; s != nil {
+		if s := k.sessions[k.sidBase|uint64(n)]; s != nil && !s.ended {
 			k.void(s, end)
 		}
 	}
@@ -196,14 +197,10 @@ func (t *Task) DrainSession(ctx context.Context, auth Slot, sid uint64) error {
 		return err
 	}
 	k := t.kernel
-	s, code := t.session(auth, sid)
-	if code == NotFound || code == OK && s.idle() {
+	code, s := t.authority(auth), k.sessions[sid]
+	if code != OK || s == nil || s.idle() {
 		k.leave(f)
-		return nil
-	}
-	if code != OK {
-		k.leave(f)
-		return code
+		return code.err()
 	}
 	f.waiting, f.list = waitDrain, &s.draining
 	s.draining = append(s.draining, f)
@@ -234,9 +231,6 @@ func (t *Task) MintToken(auth Slot, spec TokenSpec) (capability.Token, error) {
 	s, code := t.session(auth, spec.SID)
 	if code != OK {
 		return capability.Token{}, code
-	}
-	if s.ended {
-		return capability.Token{}, NotFound
 	}
 	if capability.CheckApp(spec.App) != nil || spec.Rights == 0 || k.tasks[spec.Holder] == nil {
 		return capability.Token{}, InvalidArgument

@@ -1,10 +1,7 @@
 package ipc
 
 import (
-	"fmt"
 	"iter"
-	"runtime"
-	"strings"
 
 	"nexus.internal/os/capability"
 )
@@ -34,86 +31,6 @@ type Work struct {
 	done   bool
 	failed *PanicReport
 	err    error // of a start
-}
-
-// PanicReport is where a service panicked. It names places in the source and
-// never a value: what was panicked with may hold a secret.
-type PanicReport struct {
-	Task   string
-	Frames string
-}
-
-func (p *PanicReport) Error() string { return "service panicked at " + p.Frames }
-
-// maxFrames bounds the places a PanicReport names.
-const maxFrames = 16
-
-// catch runs fn and reports its panic, if it panics.
-func catch(fn func()) (report *PanicReport) {
-	defer func() {
-		if r := recover(); r != nil {
-			if inner, ok := r.(*PanicReport); ok {
-				report = inner
-				return
-			}
-			report = &PanicReport{Frames: frames()}
-		}
-	}()
-	fn()
-	return nil
-}
-
-func frames() string {
-	pcs := make([]uintptr, maxFrames)
-	walk := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)])
-	var b strings.Builder
-	for {
-		frame, more := walk.Next()
-		if !strings.HasPrefix(frame.Function, "runtime.") {
-			file := frame.File[strings.LastIndexByte(frame.File, '/')+1:]
-			fmt.Fprintf(&b, "%s (%s:%d) ", frame.Function, file, frame.Line)
-		}
-		if !more {
-			return strings.TrimSpace(b.String())
-		}
-	}
-}
-
-// workQueue is a first-in first-out queue whose memory is used again.
-type workQueue struct {
-	items []*Work
-	head  int
-}
-
-func (q *workQueue) push(w *Work) { q.items = append(q.items, w) }
-
-// drop takes w out if it is the newest.
-func (q *workQueue) drop(w *Work) bool {
-	last := len(q.items) - 1
-	if last < q.head || q.items[last] != w {
-		return false
-	}
-	q.items[last] = nil
-	q.items = q.items[:last]
-	if q.head == last {
-		q.items, q.head = q.items[:0], 0
-	}
-	return true
-}
-
-func (q *workQueue) empty() bool { return q.head == len(q.items) }
-
-func (q *workQueue) pop() *Work {
-	if q.head == len(q.items) {
-		return nil
-	}
-	w := q.items[q.head]
-	q.items[q.head] = nil
-	q.head++
-	if q.head == len(q.items) {
-		q.items, q.head = q.items[:0], 0
-	}
-	return w
 }
 
 // Attach makes t a service that runner hosts; factory makes its instances. The

@@ -1,0 +1,290 @@
+package boot
+
+import (
+	"context"
+	_ "embed" // for the shipped policy
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"nexus.internal/os/actors"
+	"nexus.internal/os/capability"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/identityd"
+	"nexus.internal/os/services/policyd"
+	"nexus.internal/os/services/rngd"
+	"nexus.internal/os/services/statefsd/bootrec"
+	"nexus.internal/os/services/statefsd/disk"
+)
+
+//go:embed policy.toml
+var shippedPolicy []byte
+
+// Config says what to boot. Only Disk is required.
+type Config struct {
+	// Disk is the state directory, real or simulated. Shutdown does not close it.
+	Disk disk.Disk
+	// Console receives marker lines. Nil discards them.
+	Console io.Writer
+	// Scheduler runs everything; nil means goroutines and the machine's clock.
+	// Shutdown closes it.
+	Scheduler actors.Scheduler
+	// Chance is the source of entropy for a number of this boot. Nil means the
+	// system's; a build without the deterministic tag has no other.
+	Chance func(boot uint64) rngd.Source
+	// Policy is TOML; nil means the shipped one.
+	Policy []byte
+	// Argon holds the parameters for new credentials; the zero value means the
+	// shipped ones, below which a shipped binary does not go.
+	Argon identityd.Params
+	// Report hears one line about what was skipped in the policy. Nil discards.
+	Report func(line string)
+	// Crash hears of each panic of a service: places in the source, no values.
+	Crash func(*ipc.PanicReport)
+	// Audit hears of each decision of policyd.
+	Audit func(policyd.Record)
+	// Tap sees every event of the kernel's trace, in order.
+	Tap func(ipc.TraceEvent)
+}
+
+// System is a booted system.
+type System struct {
+	Kernel *ipc.Kernel
+	// Boot is the number of this boot on this state directory.
+	Boot uint64
+	// Audit holds policyd's newest records.
+	Audit *policyd.AuditLog
+
+	cfg     Config
+	sched   actors.Scheduler
+	engine  *actors.Engine
+	init    *ipc.Task
+	factory ipc.Slot
+	tasks   map[string]*ipc.Task
+	facets  map[edge]ipc.Slot // init's slots
+	nonce   [policyd.DigestKeySize]byte
+	booted  bool
+
+	launching sync.Mutex
+	launcher  *Launcher
+}
+
+// Boot starts every service on cfg.Disk and returns when all are ready. If it
+// fails, nothing runs any more; unless the disk was new, nothing on it has
+// changed.
+func Boot(cfg Config) (*System, error) {
+	mode, err := bootrec.ParseMode(rngd.Mode)
+	if err != nil {
+		return nil, err
+	}
+	count, first, err := bootrec.Load(cfg.Disk, mode)
+	if err != nil {
+		return nil, err
+	}
+	if count >= math.MaxUint32 {
+		return nil, errors.New("boot: the boot count is used up")
+	}
+	count++
+	rules, err := parsePolicy(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		// The mode must be on record before the first secret is made in it.
+		if err := bootrec.Commit(cfg.Disk, mode, count); err != nil {
+			return nil, err
+		}
+	}
+	s, err := assemble(cfg, count)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(rules); err != nil {
+		s.Shutdown()
+		return nil, err
+	}
+	if !first {
+		if err := bootrec.Commit(cfg.Disk, mode, count); err != nil {
+			s.Shutdown()
+			return nil, err
+		}
+	}
+	s.booted = true
+	return s, nil
+}
+
+func parsePolicy(cfg *Config) (*policyd.Rules, error) {
+	text := cfg.Policy
+	if text == nil {
+		text = shippedPolicy
+	}
+	rules, reports, err := policyd.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	if cfg.Report != nil {
+		for _, r := range reports {
+			cfg.Report(fmt.Sprintf("policy: line %d: %q is not [allow]: skipped", r.Line, r.Key))
+		}
+	}
+	return rules, nil
+}
+
+// assemble makes the kernel, the engine and init.
+func assemble(cfg Config, count uint64) (*System, error) {
+	if cfg.Scheduler == nil {
+		cfg.Scheduler = actors.NewGoroutines()
+	}
+	if cfg.Chance == nil {
+		cfg.Chance = defaultChance
+	}
+	s := &System{
+		Boot: count, Audit: new(policyd.AuditLog), cfg: cfg, sched: cfg.Scheduler,
+		tasks: make(map[string]*ipc.Task), facets: make(map[edge]ipc.Slot),
+	}
+	kcfg := ipc.Config{Executor: s.sched, Boot: uint32(count), Console: cfg.Console, Tap: cfg.Tap}
+	if err := s.draw(kcfg.TokenKey[:], s.nonce[:]); err != nil {
+		s.sched.Close()
+		return nil, err
+	}
+	s.Kernel = ipc.New(kcfg)
+	clear(kcfg.TokenKey[:])
+	s.sched.Bind(s.Kernel)
+	s.engine = actors.New(s.sched, cfg.Crash)
+	if err := s.makeInit(); err != nil {
+		s.Shutdown()
+		return nil, err
+	}
+	return s, nil
+}
+
+// draw takes the router's and policyd's share of chance before rngd runs.
+func (s *System) draw(into ...[]byte) error {
+	source := s.cfg.Chance(s.Boot)
+	for _, p := range into {
+		if err := source.Read("init", p); err != nil {
+			return fmt.Errorf("boot: no entropy: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *System) makeInit() (err error) {
+	s.init, err = s.Kernel.NewTask(ipc.TaskSpec{Name: "init", Marks: []string{"init:"}})
+	if err != nil {
+		return err
+	}
+	s.factory, err = s.init.GrantFactory()
+	return err
+}
+
+// start makes every task and endpoint, connects them, and then starts the
+// services one by one.
+func (s *System) start(rules *policyd.Rules) error {
+	s.init.Mark("init: start")
+	for _, r := range table {
+		if err := s.declare(r); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	var failed error
+	done := make(chan struct{})
+	s.init.Go(func(ctx context.Context) {
+		defer close(done)
+		failed = s.startAll(ctx, rules)
+	})
+	if !s.sched.Await(done) {
+		return errors.New("boot: a service waits forever")
+	}
+	return failed
+}
+
+func (s *System) declare(r row) error {
+	t, err := s.Kernel.NewTask(ipc.TaskSpec{Name: r.name, Parent: s.init.ID(), Marks: r.marks, Guards: r.guards})
+	if err != nil {
+		return err
+	}
+	s.tasks[r.name] = t
+	for i, f := range r.facets {
+		slot, err := s.init.NewEndpoint(s.factory, t, ipc.EndpointSpec{Depth: f.depth, Parallel: f.parallel, Ops: f.ops})
+		if err != nil {
+			return err
+		}
+		s.facets[edge{r.name, uint8(i)}] = slot
+	}
+	return nil
+}
+
+// startTimeout bounds the start of one service, in kernel time.
+const startTimeout = 25 * time.Second
+
+func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
+	for _, r := range table {
+		t := s.tasks[r.name]
+		slots, err := s.connect(t, r.calls)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		factory, err := s.factoryOf(t, slots, rules)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		if err := s.engine.Host(t, factory); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		ready, cancel := s.init.WithTimeout(ctx, startTimeout)
+		err = s.init.AwaitReady(ready, t)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%s does not start: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+// connect gives a task SEND on the facets that it may call.
+func (s *System) connect(t *ipc.Task, calls []edge) (map[edge]ipc.Slot, error) {
+	slots := make(map[edge]ipc.Slot, len(calls))
+	for _, e := range calls {
+		slot, err := s.init.Derive(s.facets[e], capability.Send, t)
+		if err != nil {
+			return nil, err
+		}
+		slots[e] = slot
+	}
+	return slots, nil
+}
+
+// Task returns a service's task, for tests that look at a system from outside.
+func (s *System) Task(name string) *ipc.Task { return s.tasks[name] }
+
+// Refused counts messages that were sent past the kernel.
+func (s *System) Refused() uint64 { return s.engine.Refused() }
+
+// Run runs fn as a flow of control of t, one of the system's tasks, and waits
+// for it. It reports false if that can never end, which only a run by seed can
+// tell. It must not be called by a flow of control.
+func (s *System) Run(t *ipc.Task, fn func(ctx context.Context)) bool {
+	done := make(chan struct{})
+	t.Go(func(ctx context.Context) {
+		defer close(done)
+		fn(ctx)
+	})
+	return s.sched.Await(done)
+}
+
+// Await waits till done is closed, as Run waits for its fn.
+func (s *System) Await(done <-chan struct{}) bool { return s.sched.Await(done) }
+
+// Shutdown stops every service, the last one first, and everything that was
+// started for them. Sessions end: what has to be written for that is written.
+func (s *System) Shutdown() {
+	if s.booted {
+		s.endSessions()
+	}
+	s.engine.Stop()
+	s.sched.Close()
+}

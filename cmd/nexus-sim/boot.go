@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/cmd/script"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/rngd"
+)
+
+// markerTimeout is how long a marker is waited for unless --timeout says
+// otherwise.
+const markerTimeout = 30 * time.Second
+
+// bootFlags are what `nexus-sim boot` takes.
+type bootFlags struct {
+	state   string
+	script  string // "-" for standard input, "" for none
+	until   string
+	policy  string
+	timeout time.Duration
+	json    bool
+}
+
+func parseBoot(args []string, std streams) (f bootFlags, err error) {
+	set := newFlags("boot")
+	set.StringVar(&f.state, "state", "", "state `directory`, made if it does not exist (required)")
+	set.StringVar(&f.script, "script", "-", "script `file`, - for standard input; with --until-marker there is none unless it is given")
+	set.StringVar(&f.until, "until-marker", "", "shut down, with success, at the first marker that contains `text`")
+	set.DurationVar(&f.timeout, "timeout", 0, "give up after this `time`, as 500ms or 1m; 0 is never, or 30s with --until-marker")
+	set.StringVar(&f.policy, "policy", "", "policy `file` in TOML instead of the shipped one")
+	set.BoolVar(&f.json, "json", false, "print one JSON object a line")
+	given, err := parse(set, args, std)
+	switch {
+	case err != nil:
+		return f, err
+	case f.state == "":
+		return f, fmt.Errorf("%w: boot needs --state DIR", errUsage)
+	case f.timeout < 0:
+		return f, fmt.Errorf("%w: boot: --timeout is negative", errUsage)
+	case f.script == "":
+		return f, fmt.Errorf("%w: boot: --script is empty", errUsage)
+	case given["until-marker"] && f.until == "":
+		return f, fmt.Errorf("%w: boot: --until-marker is empty", errUsage)
+	}
+	if f.until != "" && !given["script"] {
+		f.script = ""
+	}
+	if f.until != "" && f.timeout == 0 {
+		f.timeout = markerTimeout
+	}
+	return f, nil
+}
+
+func runBoot(args []string, std streams) error {
+	f, err := parseBoot(args, std)
+	if err != nil {
+		return err
+	}
+	p := &printer{out: std.out, json: f.json, state: f.state}
+	err = bootAndRun(f, p, std)
+	if err == nil {
+		err = p.failed()
+	}
+	if err != nil {
+		err = located{f.state, err}
+		p.failure(err)
+	}
+	return err
+}
+
+// bootAndRun boots, runs the script if there is one, and shuts down.
+func bootAndRun(f bootFlags, p *printer, std streams) error {
+	warnMode(p, std.err)
+	var crashes atomic.Uint64
+	console := script.NewConsole(p.marker)
+	cfg := boot.Config{Console: console, Report: p.note, Crash: func(r *ipc.PanicReport) {
+		crashes.Add(1)
+		p.crash(r)
+	}}
+	if f.policy != "" {
+		text, err := os.ReadFile(f.policy)
+		if err != nil {
+			return err
+		}
+		cfg.Policy = text
+	}
+	text, err := openScript(f.script, std)
+	if err != nil {
+		return err
+	}
+	w := &watch{flags: f, console: console, script: text, results: p.result}
+	err = w.run(cfg)
+	if n := crashes.Load(); n > 0 && err == nil {
+		return fmt.Errorf("services panicked: %d times", n)
+	}
+	return err
+}
+
+// openScript returns the script's text, nil if there is none. The process ends
+// with the script, so that nobody closes it.
+func openScript(name string, std streams) (io.Reader, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case "-":
+		if f, ok := std.in.(*os.File); ok && isTerminal(f) {
+			fmt.Fprintln(std.err, "nexus-sim: reading verbs, one a line; `nexus-sim verbs` lists them, Ctrl-D ends")
+		}
+		return std.in, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		return nil, fmt.Errorf("%s: not a script", name)
+	}
+	return f, nil
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// warnMode says aloud, on the console too, when this binary's chance is none.
+func warnMode(p *printer, w io.Writer) {
+	if rngd.Mode != "system" {
+		text := "INSECURE: built with " + rngd.Mode + ": everybody can compute every key; for tests only"
+		fmt.Fprintln(w, "nexus-sim:", text)
+		p.note(text)
+	}
+}

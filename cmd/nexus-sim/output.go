@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+
+	"nexus.internal/os/cmd/script"
+	"nexus.internal/os/ipc"
+)
+
+// record is one line of output: as JSON, or as a person reads it.
+type record struct {
+	Kind string   `json:"kind"` // marker, result, note, crash, error
+	Text string   `json:"text,omitempty"`
+	Line int      `json:"line,omitempty"`
+	Verb string   `json:"verb,omitempty"`
+	Args []string `json:"args,omitempty"`
+	OK   *bool    `json:"ok,omitempty"`
+	// Of a result that is not ok, and of an error: what is wrong, and its kind
+	// in one word.
+	Error string `json:"error,omitempty"`
+	Code  string `json:"code,omitempty"`
+}
+
+// String is the line for people. Only a marker is printed bare: a result begins
+// with "> ", and everything else with "# ", so that none can pass for one.
+func (r record) String() string {
+	switch r.Kind {
+	case "marker":
+		return oneLine(r.Text)
+	case "result":
+		line := "> " + strings.Join(append([]string{r.Verb}, quoted(r.Args)...), " ")
+		switch {
+		case r.Error != "":
+			line += ": " + r.Error
+		case r.Text != "":
+			line += ": " + r.Text
+		default:
+			line += ": ok"
+		}
+		return oneLine(line)
+	}
+	return oneLine("# " + r.Text)
+}
+
+// printer writes the console and the results of a script.
+type printer struct {
+	state string
+	out   io.Writer
+	json  bool
+
+	mu  sync.Mutex
+	err error // of the first line that could not be written
+}
+
+func (p *printer) marker(line string) { p.print(record{Kind: "marker", Text: line}) }
+
+func (p *printer) note(text string) { p.print(record{Kind: "note", Text: text}) }
+
+func (p *printer) crash(r *ipc.PanicReport) {
+	p.print(record{Kind: "crash", Text: fmt.Sprintf("%s panicked at %s", r.Task, r.Frames)})
+}
+
+func (p *printer) result(r script.Result) {
+	ok := r.Err == nil
+	rec := record{Kind: "result", Line: r.Line, Verb: r.Verb, Args: r.Args, Text: r.Text, OK: &ok}
+	if !ok {
+		rec.Text, rec.Error, rec.Code = "", located{p.state, r.Err}.Error(), script.Kind(r.Err)
+	}
+	p.print(rec)
+}
+
+// failure is a line for machines alone: a person reads it on standard error.
+func (p *printer) failure(err error) {
+	if p.json {
+		p.print(record{Kind: "error", Error: err.Error(), Code: codeOf(err)})
+	}
+}
+
+func (p *printer) print(r record) {
+	var line bytes.Buffer
+	if p.json {
+		encoder := json.NewEncoder(&line)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(r); err != nil {
+			p.fail(err)
+			return
+		}
+	} else {
+		fmt.Fprintln(&line, r)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.out.Write(line.Bytes()); err != nil && p.err == nil {
+		p.err = err
+	}
+}
+
+func (p *printer) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// failed returns why a line was not written, if one was not: then the output is
+// not to be relied on.
+func (p *printer) failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// quoted writes words as a script has them.
+func quoted(words []string) []string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = strconv.Quote(w)
+		if w != "" && list[i] == `"`+w+`"` && !strings.ContainsAny(w, " #") {
+			list[i] = w
+		}
+	}
+	return list
+}

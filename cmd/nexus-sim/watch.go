@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/cmd/script"
+	"nexus.internal/os/services/statefsd/disk"
+)
+
+// stopTimeout bounds how long a run that has to end may take for it. However it
+// ends, what was acknowledged is durable.
+const stopTimeout = 15 * time.Second
+
+// signalError is why a run ended that a signal ended.
+type signalError struct{ syscall.Signal }
+
+func (e signalError) Error() string { return "stopped by signal: " + e.Signal.String() }
+
+var (
+	errScriptEnded = errors.New("the script ended")
+	errLate        = errors.New("timed out")
+)
+
+// outcome is how a run went: its boot, and what came after.
+type outcome struct {
+	boot, script error
+}
+
+// watch is one run, from its first marker to its shutdown, with an eye on the
+// marker that it is for, on the time, and on signals.
+type watch struct {
+	flags   bootFlags
+	console *script.Console
+	script  io.Reader // nil if there is none
+	results func(script.Result)
+
+	stop chan struct{} // closed when the run has to end
+	done chan outcome  // holds one when nothing of the system runs any more
+}
+
+// run returns nil if everything went as wanted. With a marker to wait for, that
+// decides: what a script does after it does not count, only the boot has to be
+// whole. Whatever ends the run, it shuts down first.
+func (w *watch) run(cfg boot.Config) error {
+	w.stop, w.done = make(chan struct{}), make(chan outcome, 1)
+	var seen <-chan string
+	if w.flags.until != "" {
+		seen = w.console.Watch(w.flags.until)
+	}
+	var late <-chan time.Time
+	if w.flags.timeout > 0 {
+		late = time.After(w.flags.timeout)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	go func() { w.done <- w.drive(cfg) }()
+	select {
+	case o := <-w.done:
+		if len(seen) > 0 {
+			return o.boot
+		}
+		return w.verdict(o)
+	case <-seen:
+		return w.end().boot
+	case <-late:
+		return w.failed(fmt.Errorf("%w after %v", errLate, w.flags.timeout))
+	case s := <-signals:
+		signal.Stop(signals) // The next one ends the process at once.
+		reason, _ := s.(syscall.Signal)
+		return w.failed(signalError{reason})
+	}
+}
+
+// drive boots, runs the script, and shuts down.
+func (w *watch) drive(cfg boot.Config) outcome {
+	d, err := disk.Open(w.flags.state)
+	if err != nil {
+		return outcome{boot: err}
+	}
+	// What there is to keep is durable by then, or somebody has heard why not.
+	defer func() { _ = d.Close() }()
+	cfg.Disk = d
+	s, err := boot.Boot(cfg)
+	if err != nil {
+		return outcome{boot: err}
+	}
+	r, err := script.NewRunner(s, w.console, w.results)
+	if err != nil {
+		s.Shutdown()
+		return outcome{boot: err}
+	}
+	err = w.play(r)
+	s.Shutdown()
+	if err == nil {
+		err = r.Forbidden()
+	}
+	return outcome{script: err}
+}
+
+// play runs the script till it ends or has to; without one it waits for that.
+// A script that waits for input is left behind.
+func (w *watch) play(r *script.Runner) error {
+	if w.script == nil {
+		<-w.stop
+		return nil
+	}
+	name := w.flags.script
+	if name == "-" {
+		name = "standard input"
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(name, w.script) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-w.stop:
+		r.Stop()
+		return nil
+	}
+}
+
+// verdict is what to say of a run that came to its end without a marker that
+// was waited for.
+func (w *watch) verdict(o outcome) error {
+	err := o.boot
+	if err == nil {
+		err = o.script
+	}
+	if w.flags.until == "" {
+		return err
+	}
+	if err == nil {
+		err = errScriptEnded
+	}
+	return fmt.Errorf("%w: %w", script.Missing(w.flags.until, w.console), err)
+}
+
+// failed ends the run and says why. How the rest of it went changes nothing.
+func (w *watch) failed(reason error) error {
+	if last, ok := w.console.Last(); ok && w.flags.until == "" {
+		reason = fmt.Errorf("%w; the last marker is %q", reason, last)
+	}
+	reason = w.verdict(outcome{boot: reason})
+	w.end()
+	return reason
+}
+
+// end has the run end and waits for that.
+func (w *watch) end() outcome {
+	close(w.stop)
+	select {
+	case o := <-w.done:
+		return o
+	case <-time.After(stopTimeout):
+		return outcome{boot: fmt.Errorf("%w after %v in shutting down", errLate, stopTimeout)}
+	}
+}

@@ -1,0 +1,218 @@
+package script
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"nexus.internal/os/capability"
+	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/services/keychain"
+	"nexus.internal/os/services/secret"
+)
+
+// rightNames are the token's rights as scripts spell them.
+var rightNames = map[string]capability.TokenRights{
+	"put": capability.Put, "get": capability.Get, "del": capability.Del, "list": capability.List,
+	"generate": capability.Generate, "sign": capability.Sign, "wrap": capability.Wrap, "seal": capability.Seal,
+}
+
+func launch(r *Runner, a []string) (string, error) {
+	rights := boot.AppRights
+	if len(a) == 2 {
+		rights = 0
+		for name := range strings.SplitSeq(a[1], ",") {
+			bit, ok := rightNames[name]
+			if !ok {
+				return "", usage("no right is called %q", name)
+			}
+			rights |= bit
+		}
+	}
+	r.exitApp(a[0])
+	_, err := r.app(a[0], rights)
+	return "", err
+}
+
+func put(r *Runner, a []string) (string, error) {
+	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		return putValue(ctx, app, a[1], []byte(a[2]))
+	})
+}
+
+func putValue(ctx context.Context, app *boot.App, name string, value []byte) error {
+	s := secret.Take(value)
+	defer s.Wipe()
+	return app.Keychain.Put(ctx, name, s)
+}
+
+func get(r *Runner, a []string) (text string, err error) {
+	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		value, err := app.Keychain.Get(ctx, a[1])
+		if err != nil {
+			return err
+		}
+		defer value.Wipe()
+		if len(a) == 3 && string(value.Expose()) != a[2] {
+			return fmt.Errorf("%w: another value is stored", ErrMismatch)
+		}
+		text = strconv.Quote(string(value.Expose()))
+		return nil
+	})
+	return text, err
+}
+
+func del(r *Runner, a []string) (string, error) {
+	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.Delete(ctx, a[1]) })
+}
+
+func list(r *Runner, a []string) (string, error) {
+	var names []string
+	err := r.asApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
+		names, err = app.Keychain.List(ctx)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return sameNames(names, a[1:])
+}
+
+// steal presents one app's genuine token from another app's task.
+func steal(r *Runner, a []string) (string, error) {
+	victim, err := r.app(a[1], boot.AppRights)
+	if err != nil {
+		return "", err
+	}
+	return "", r.asApp(a[0], func(ctx context.Context, thief *boot.App) error {
+		cfg := thief.Config
+		cfg.Token = victim.Config.Token
+		value, err := keychain.New(thief.Task, cfg).Get(ctx, a[2])
+		if err == nil {
+			value.Wipe()
+		}
+		return err
+	})
+}
+
+// putNames is how many names puts uses in turn: fewer than an app may have.
+const putNames = 100
+
+func putName(prefix string, i int) string { return prefix + strconv.Itoa(i%putNames) }
+
+// number reads an argument that counts something, from 1 on.
+func number(word string, most int) (int, error) {
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 1 || n > most {
+		return 0, usage("%q is no number from 1 to %d", word, most)
+	}
+	return n, nil
+}
+
+// maxPuts is how many puts one line may do.
+const maxPuts = 1_000_000_000
+
+func puts(r *Runner, a []string) (string, error) {
+	count, err := number(a[2], maxPuts)
+	if err != nil {
+		return "", err
+	}
+	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		for i := 1; i <= count; i++ {
+			if r.stopped.Load() {
+				return ErrStopped
+			}
+			name := putName(a[1], i)
+			if err := putValue(ctx, app, name, strconv.AppendInt(nil, int64(i), 10)); err != nil {
+				return fmt.Errorf("%s, put as number %d: %w", name, i, err)
+			}
+			r.report(Result{Line: r.line, Verb: "puts", Args: []string{a[0], name}, Text: strconv.Itoa(i)})
+		}
+		return nil
+	})
+	return fmt.Sprintf("%d puts", count), err
+}
+
+// checkPuts finds under each name the last number that was acknowledged, or the
+// one put that may have become durable without being acknowledged.
+func checkPuts(r *Runner, a []string) (string, error) {
+	last, err := number(a[2], maxPuts)
+	if err != nil {
+		return "", err
+	}
+	first := max(1, last-putNames+1)
+	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		for i := first; i <= last; i++ {
+			if r.stopped.Load() {
+				return ErrStopped
+			}
+			if err := checkPut(ctx, app, putName(a[1], i), i, last+1); err != nil {
+				return fmt.Errorf("%s, put as number %d: %w", putName(a[1], i), i, err)
+			}
+		}
+		return nil
+	})
+	return fmt.Sprintf("%d names hold the newest of %d puts", last-first+1, last), err
+}
+
+// checkPut wants a number under a name, or the next one after the last if it is
+// that one's turn.
+func checkPut(ctx context.Context, app *boot.App, name string, want, next int) error {
+	value, err := app.Keychain.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer value.Wipe()
+	found := string(value.Expose())
+	if found == strconv.Itoa(want) || next%putNames == want%putNames && found == strconv.Itoa(next) {
+		return nil
+	}
+	return fmt.Errorf("%w: another value is stored", ErrMismatch)
+}
+
+func generate(r *Runner, a []string) (text string, err error) {
+	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		public, err := app.Keychain.Generate(ctx, a[1])
+		text = hex.EncodeToString(public)
+		return err
+	})
+	return text, err
+}
+
+func sign(r *Runner, a []string) (text string, err error) {
+	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+		signature, err := app.Keychain.Sign(ctx, a[1], []byte(a[2]))
+		if err != nil {
+			return err
+		}
+		public, err := app.Keychain.Public(ctx, a[1])
+		if err != nil {
+			return err
+		}
+		if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, []byte(a[2]), signature) {
+			return fmt.Errorf("%w: the signature does not verify", ErrMismatch)
+		}
+		text = hex.EncodeToString(signature)
+		return nil
+	})
+	return text, err
+}
+
+func keys(r *Runner, a []string) (string, error) {
+	var names []string
+	err := r.asApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
+		names, err = app.Keychain.Keys(ctx)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return sameNames(names, a[1:])
+}
+
+func delkey(r *Runner, a []string) (string, error) {
+	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.DeleteKey(ctx, a[1]) })
+}

@@ -1,0 +1,164 @@
+package script
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"nexus.internal/os/cmd/boot"
+)
+
+// credential makes a credential of a kind that the grammar knows. Whoever asks
+// for it wipes it.
+func credential(kind, word string) boot.Credential {
+	if kind == "pin" {
+		return boot.PIN([]byte(word))
+	}
+	return boot.Password([]byte(word))
+}
+
+// withCredential calls fn with the credential of the arguments USER KIND WORD.
+func (r *Runner) withCredential(a []string, fn func(ctx context.Context, l *boot.Launcher, c boot.Credential) error) error {
+	c := credential(a[1], a[2])
+	defer c.Secret.Wipe()
+	return r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return fn(ctx, l, c) })
+}
+
+func createUser(r *Runner, a []string) (string, error) {
+	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
+		return l.CreateUser(ctx, a[0], c)
+	})
+}
+
+func setCredential(r *Runner, a []string) (string, error) {
+	set := credential(a[3], a[4])
+	defer set.Secret.Wipe()
+	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
+		return l.SetCredential(ctx, a[0], have, set)
+	})
+}
+
+func removeUser(r *Runner, a []string) (string, error) {
+	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
+		return l.RemoveUser(ctx, a[0], c)
+	})
+	if err == nil {
+		r.over(a[0])
+	}
+	return "", err
+}
+
+func (r *Runner) userList() (names []string, err error) {
+	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error {
+		names, err = l.ListUsers(ctx)
+		return err
+	})
+	return names, err
+}
+
+func users(r *Runner, a []string) (string, error) {
+	names, err := r.userList()
+	if err != nil {
+		return "", err
+	}
+	return sameNames(names, a)
+}
+
+// sameNames prints names, after comparing them with what was wanted, if
+// anything was.
+func sameNames(names, want []string) (string, error) {
+	text := strings.Join(names, " ")
+	want = slices.Sorted(slices.Values(want))
+	if len(want) > 0 && !slices.Equal(names, want) {
+		return "", fmt.Errorf("%w: there are [%s]", ErrMismatch, text)
+	}
+	if len(names) == 0 {
+		return "none", nil
+	}
+	return text, nil
+}
+
+func ifUser(r *Runner, a []string) (string, error) {
+	names, err := r.userList()
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(names, a[0]) {
+		return "no such user", nil
+	}
+	return r.run(a[1:])
+}
+
+func login(r *Runner, a []string) (string, error) {
+	if r.sessions[a[0]] != 0 {
+		return "", usage("the script has logged in %q already", a[0])
+	}
+	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
+		sid, err := l.StartSession(ctx, a[0], c)
+		if err == nil {
+			r.sessions[a[0]] = sid
+		}
+		return err
+	})
+}
+
+func unseal(r *Runner, a []string) (string, error) {
+	sid, err := r.sid(a[0])
+	if err != nil {
+		return "", err
+	}
+	err = r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
+		return l.Unseal(ctx, sid, c)
+	})
+	if err == nil {
+		r.exitApps(a[0])
+	}
+	return "", err
+}
+
+func lock(r *Runner, a []string) (string, error) {
+	sid, err := r.sid(a[0])
+	if err != nil {
+		return "", err
+	}
+	return "", r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Lock(ctx, sid) })
+}
+
+func end(r *Runner, a []string) (string, error) {
+	sid, err := r.sid(a[0])
+	if err != nil {
+		return "", err
+	}
+	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.End(ctx, sid) })
+	if err == nil {
+		r.over(a[0])
+	}
+	return "", err
+}
+
+func active(r *Runner, a []string) (string, error) {
+	sid, err := r.sid(a[0])
+	if err != nil {
+		return "", err
+	}
+	var s boot.Session
+	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error {
+		s, err = l.Active(ctx, sid)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	state := "none"
+	switch {
+	case s.Unsealed:
+		state = "unsealed"
+	case s.Active:
+		state = "active"
+	}
+	if len(a) == 2 && a[1] != state {
+		return "", fmt.Errorf("%w: the session is %s", ErrMismatch, state)
+	}
+	return state, nil
+}

@@ -1,0 +1,49 @@
+package keychain
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"nexus.internal/os/capability"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+)
+
+func (c *Client) store(ctx context.Context, op uint16, q, p proto.Message) error {
+	return c.call(ctx, c.cfg.Store, op, q, p)
+}
+
+func (c *Client) keys(ctx context.Context, op uint16, q, p proto.Message) error {
+	return c.call(ctx, c.cfg.Keys, op, q, p)
+}
+
+// call leaves q alone: its bytes are the caller's. The token is copied, so that
+// it is read by nobody else while it is checked.
+func (c *Client) call(ctx context.Context, slot ipc.Slot, op uint16, q, p proto.Message) error {
+	return wire.Call(ctx, c.task, ipc.Msg{Slot: slot, Op: op, Token: &c.cfg.Token, Move: ipc.NoSlot}, q, p)
+}
+
+func checkName(name string) error {
+	if capability.CheckName(name) != nil {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// pages collects a list that comes in several answers.
+func pages(next func(after string) (names []string, more bool, err error)) ([]string, error) {
+	var all []string
+	after := ""
+	for {
+		names, more, err := next(after)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, names...)
+		if !more || len(names) == 0 {
+			return all, nil
+		}
+		after = names[len(names)-1]
+	}
+}

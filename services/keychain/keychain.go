@@ -1,0 +1,167 @@
+package keychain
+
+import (
+	"context"
+
+	"nexus.internal/os/capability"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/secret"
+)
+
+// Limits of what a call takes, in bytes.
+const (
+	MaxName    = capability.MaxName // of a secret or a key
+	MaxValue   = 4096               // of a secret
+	MaxMessage = 4096               // to be signed
+)
+
+// The errors of a Client. They are ipc codes, so that errors.Is works with
+// either.
+var (
+	ErrNotFound    error = ipc.NotFound    // one's own token, and no such name
+	ErrDenied      error = ipc.Denied      // the token is void or lacks the right
+	ErrSealed      error = ipc.Sealed      // the session is not unsealed yet
+	ErrQuota       error = ipc.Quota       // the app's or the user's quota is used up
+	ErrTooLarge    error = ipc.TooLarge    // over MaxValue or MaxMessage
+	ErrMalformed   error = ipc.Malformed   // a name that is not canonical
+	ErrTimedOut    error = ipc.TimedOut    // no answer before the deadline
+	ErrUnavailable error = ipc.Unavailable // the service failed or restarted
+	ErrExists      error = ipc.Exists      // there is a key of that name
+	ErrLimit       error = ipc.LimitReached
+	ErrDamaged     error = ipc.Damaged
+	ErrIO          error = ipc.IOError
+)
+
+// Config is what the launcher hands an app.
+type Config struct {
+	Store ipc.Slot         // SEND on keystored
+	Keys  ipc.Slot         // SEND on keymintd's endpoint for apps
+	Token capability.Token // of the app, the session and the task
+}
+
+// Client speaks to keystored and keymintd for one app. It is safe for
+// concurrent use.
+type Client struct {
+	task *ipc.Task
+	cfg  Config
+}
+
+// New makes a client for the task that holds the capabilities and the token.
+func New(t *ipc.Task, cfg Config) *Client { return &Client{task: t, cfg: cfg} }
+
+// Put stores value under name, durably, in the place of what was there. It
+// returns ErrMalformed, ErrTooLarge, ErrQuota, ErrSealed or ErrDenied, and then
+// nothing has changed.
+func (c *Client) Put(ctx context.Context, name string, value *secret.Bytes) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if value.Len() > MaxValue {
+		return ErrTooLarge
+	}
+	return c.store(ctx, wire.OpPut, &wire.PutRequest{Name: name, Value: value.Expose()}, &wire.PutReply{})
+}
+
+// Get returns the value stored under name, or ErrNotFound.
+func (c *Client) Get(ctx context.Context, name string) (*secret.Bytes, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var p wire.GetReply
+	if err := c.store(ctx, wire.OpGet, &wire.GetRequest{Name: name}, &p); err != nil {
+		return nil, err
+	}
+	return secret.Take(p.Value), nil
+}
+
+// Delete removes what is stored under name, durably, or returns ErrNotFound.
+func (c *Client) Delete(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	return c.store(ctx, wire.OpDelete, &wire.DeleteRequest{Name: name}, &wire.DeleteReply{})
+}
+
+// List returns the app's own names in byte order. It takes several calls if
+// they do not fit a frame: names that come and go meanwhile may be missed.
+func (c *Client) List(ctx context.Context) ([]string, error) {
+	return pages(func(after string) ([]string, bool, error) {
+		var p wire.ListReply
+		err := c.store(ctx, wire.OpList, &wire.ListRequest{After: after}, &p)
+		return p.Names, p.More, err
+	})
+}
+
+// Generate makes an Ed25519 signing key and returns its public half, 32 bytes.
+// It returns ErrExists if the app has a key of that name and ErrLimit beyond
+// the number of keys an app may have.
+func (c *Client) Generate(ctx context.Context, name string) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var p wire.GenerateKeyReply
+	err := c.keys(ctx, wire.OpGenerateKey, &wire.GenerateKeyRequest{Name: name}, &p)
+	return p.Public, err
+}
+
+// Public returns the public half of a key, 32 bytes, or ErrNotFound.
+func (c *Client) Public(ctx context.Context, name string) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var p wire.PublicKeyReply
+	err := c.keys(ctx, wire.OpPublicKey, &wire.PublicKeyRequest{Name: name}, &p)
+	return p.Public, err
+}
+
+// Sign signs message with pure Ed25519 (RFC 8032) and returns 64 bytes.
+func (c *Client) Sign(ctx context.Context, name string, message []byte) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if len(message) > MaxMessage {
+		return nil, ErrTooLarge
+	}
+	var p wire.SignReply
+	err := c.keys(ctx, wire.OpSign, &wire.SignRequest{Name: name, Message: message}, &p)
+	return p.Signature, err
+}
+
+// Keys returns the names of the app's signing keys in byte order.
+func (c *Client) Keys(ctx context.Context) ([]string, error) {
+	return pages(func(after string) ([]string, bool, error) {
+		var p wire.ListKeysReply
+		err := c.keys(ctx, wire.OpListKeys, &wire.ListKeysRequest{After: after}, &p)
+		return p.Names, p.More, err
+	})
+}
+
+// DeleteKey destroys a signing key, or returns ErrNotFound.
+func (c *Client) DeleteKey(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	return c.keys(ctx, wire.OpDeleteKey, &wire.DeleteKeyRequest{Name: name}, &wire.DeleteKeyReply{})
+}
+
+// Wrap returns a key as an encrypted blob that only the same app of the same
+// user can unwrap. The blob may be kept anywhere.
+func (c *Client) Wrap(ctx context.Context, name string) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var p wire.WrapKeyReply
+	err := c.keys(ctx, wire.OpWrapKey, &wire.WrapKeyRequest{Name: name}, &p)
+	return p.Blob, err
+}
+
+// Unwrap puts a wrapped key back under name and returns its public half.
+func (c *Client) Unwrap(ctx context.Context, name string, blob []byte) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var p wire.UnwrapKeyReply
+	err := c.keys(ctx, wire.OpUnwrapKey, &wire.UnwrapKeyRequest{Name: name, Blob: blob}, &p)
+	return p.Public, err
+}

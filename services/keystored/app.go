@@ -1,0 +1,123 @@
+package keystored
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keystored/vault"
+)
+
+// app is what is known of one app in an open vault.
+type app struct {
+	id    string
+	key   vault.KeyID
+	names vault.Names
+	ready bool
+}
+
+// app answers the index of the request's app. At the app's first request it is
+// made, by opening each of the app's live records on behalf of that request;
+// others of the same app wait.
+func (s *service) app(ctx context.Context, req *ipc.Request, v *userVault) (*app, error) {
+	for {
+		if v.state != open {
+			return nil, ipc.Denied
+		}
+		a := v.apps[req.Stamp.App]
+		switch {
+		case a == nil:
+			if err := s.index(ctx, req, v); err != nil {
+				return nil, err
+			}
+		case a.ready:
+			return a, nil
+		default:
+			if err := v.changed.Wait(ctx, s.task); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// index makes the index of the request's app.
+func (s *service) index(ctx context.Context, req *ipc.Request, v *userVault) error {
+	a := &app{id: req.Stamp.App}
+	v.apps[a.id] = a
+	err := s.readNames(ctx, req, v, a)
+	if err == nil && v.state != open {
+		err = ipc.Denied
+	}
+	if err != nil {
+		a.names.Wipe()
+		delete(v.apps, a.id)
+	}
+	a.ready = err == nil
+	v.changed.Broadcast()
+	return err
+}
+
+func (s *service) readNames(ctx context.Context, req *ipc.Request, v *userVault, a *app) error {
+	var p wire.AppKeyReply
+	if err := s.mint(ctx, req, wire.OpAppKey, &wire.AppKeyRequest{}, &p); err != nil {
+		return err
+	}
+	if len(p.KeyId) != len(a.key) {
+		return ipc.Unavailable
+	}
+	a.key = vault.KeyID(p.KeyId)
+	for _, sequence := range v.index.Sequences(a.key) {
+		live, ok := v.index.Live(sequence)
+		if !ok {
+			return ipc.Denied // The vault was closed meanwhile.
+		}
+		if err := s.readName(ctx, req, v, a, live); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readName takes the name of one live record into the app's index. A record
+// that does not fit what the vault's own layer says of it is damage.
+func (s *service) readName(ctx context.Context, req *ipc.Request, v *userVault, a *app, live vault.Live) error {
+	p, err := s.openRecord(ctx, req, v, live)
+	if err != nil {
+		return err
+	}
+	defer wire.Wipe(p)
+	_, twice := a.names.Find(p.Name)
+	if twice || len(p.Name)+len(p.Value) != int(live.Usage) {
+		return v.damaged(live.Offset)
+	}
+	a.names.Set(p.Name, live.Sequence)
+	return nil
+}
+
+// openRecord has keymintd open a live record on behalf of the request. The
+// reply is the caller's to wipe.
+func (s *service) openRecord(ctx context.Context, req *ipc.Request, v *userVault, live vault.Live) (*wire.OpenRecordReply, error) {
+	var p wire.OpenRecordReply
+	q := &wire.OpenRecordRequest{Sequence: live.Sequence, Kind: uint32(live.Kind), Record: live.Sealed}
+	err := s.mint(ctx, req, wire.OpOpenRecord, q, &p)
+	if unauthentic(err) {
+		return nil, v.damaged(live.Offset)
+	}
+	return &p, err
+}
+
+// unauthentic says whether keymintd's answer means that the bytes given to it
+// are not what it once sealed. Damage that comes with a place is of a file of
+// keymintd's own, and says nothing about those bytes.
+func unauthentic(err error) bool {
+	var own *wire.Fault
+	return errors.Is(err, ipc.Damaged) && !errors.As(err, &own)
+}
+
+// mint calls keymintd's vault facet on behalf of the request.
+func (s *service) mint(ctx context.Context, req *ipc.Request, op uint16, q, p proto.Message) error {
+	return wire.Call(ctx, s.task, ipc.Msg{Slot: s.cfg.KeyMint, Op: op, Behalf: req, Move: ipc.NoSlot}, q, p)
+}

@@ -1,0 +1,144 @@
+package keystored_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+)
+
+// mint stands in for keymintd: it binds what it seals to the kernel's stamp as
+// keymintd does, and it can be told to fail. Names and values are in clear in
+// its records, so that tests can look for them.
+type mint struct {
+	task *ipc.Task
+	mux  wire.Mux
+
+	mu    sync.Mutex
+	calls map[uint16]int
+	fail  func(op uint16, stamp ipc.Stamp) error
+	slow  string                      // the app whose records take a while to seal
+	twist func(*wire.OpenRecordReply) // what is wrong with opened records
+}
+
+func newMint(t *ipc.Task) *mint {
+	m := &mint{task: t, calls: map[uint16]int{}}
+	wire.On(&m.mux, wire.OpAppKey, m.appKey)
+	wire.On(&m.mux, wire.OpSealRecord, m.sealRecord)
+	wire.On(&m.mux, wire.OpOpenRecord, m.openRecord)
+	wire.On(&m.mux, wire.OpSealSegment, m.sealSegment)
+	wire.On(&m.mux, wire.OpOpenSegment, m.openSegment)
+	return m
+}
+
+func (m *mint) Start(context.Context) error { return nil }
+
+func (m *mint) Serve(ctx context.Context, r *ipc.Request) {
+	m.mu.Lock()
+	m.calls[r.Op]++
+	fail := m.fail
+	m.mu.Unlock()
+	if !r.Stamp.Unsealed {
+		wire.Refuse(r, ipc.Sealed)
+		return
+	}
+	if fail != nil {
+		if err := fail(r.Op, r.Stamp); err != nil {
+			wire.Refuse(r, err)
+			return
+		}
+	}
+	m.mux.Serve(ctx, r)
+}
+
+// setFail tells what fails from now on; nil for nothing.
+func (m *mint) setFail(fail func(op uint16, stamp ipc.Stamp) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = fail
+}
+
+// setTwist tells what is wrong with opened records from now on.
+func (m *mint) setTwist(twist func(*wire.OpenRecordReply)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.twist = twist
+}
+
+func (m *mint) count(op uint16) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls[op]
+}
+
+// proof is 16 bytes that only who has all parts can make.
+func proof(parts ...[]byte) []byte {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(p))))
+		h.Write(p)
+	}
+	return h.Sum(nil)[:16]
+}
+
+func userOf(s ipc.Stamp) []byte { return append([]byte(s.User+"/"), s.Incarnation[:]...) }
+
+func (m *mint) appKey(_ context.Context, r *ipc.Request, _ *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
+	return &wire.AppKeyReply{KeyId: proof([]byte("key"), userOf(r.Stamp), []byte(r.Stamp.App))}, nil
+}
+
+func recordProof(r *ipc.Request, sequence uint64, kind uint32, body []byte) []byte {
+	place := binary.LittleEndian.AppendUint64(nil, sequence)
+	return proof([]byte("record"), userOf(r.Stamp), []byte(r.Stamp.App), place, []byte{byte(kind)}, body)
+}
+
+func (m *mint) sealRecord(ctx context.Context, r *ipc.Request, q *wire.SealRecordRequest) (*wire.SealRecordReply, error) {
+	if r.Stamp.App == m.slow {
+		if err := m.task.Sleep(ctx, time.Second); err != nil {
+			return nil, err
+		}
+	}
+	body := append([]byte{byte(len(q.Name)), byte(len(q.Name) >> 8)}, q.Name...)
+	body = append(body, q.Value...)
+	return &wire.SealRecordReply{Record: append(recordProof(r, q.Sequence, q.Kind, body), body...)}, nil
+}
+
+func (m *mint) openRecord(_ context.Context, r *ipc.Request, q *wire.OpenRecordRequest) (*wire.OpenRecordReply, error) {
+	if len(q.Record) < 18 {
+		return nil, ipc.Damaged
+	}
+	body := q.Record[16:]
+	if string(recordProof(r, q.Sequence, q.Kind, body)) != string(q.Record[:16]) {
+		return nil, ipc.Damaged
+	}
+	end := 2 + int(body[0]) + int(body[1])<<8
+	p := &wire.OpenRecordReply{Name: string(body[2:end]), Value: append([]byte(nil), body[end:]...)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.twist != nil {
+		m.twist(p)
+	}
+	return p, nil
+}
+
+func (m *mint) sealSegment(_ context.Context, r *ipc.Request, q *wire.SealSegmentRequest) (*wire.SealSegmentReply, error) {
+	sealed := append(make([]byte, 24), q.Body...)
+	return &wire.SealSegmentReply{Sealed: append(sealed, proof([]byte("segment"), userOf(r.Stamp), q.Header, q.Body)...)}, nil
+}
+
+func (m *mint) openSegment(_ context.Context, r *ipc.Request, q *wire.OpenSegmentRequest) (*wire.OpenSegmentReply, error) {
+	if len(q.Sealed) < 40 {
+		return nil, ipc.Damaged
+	}
+	body := q.Sealed[24 : len(q.Sealed)-16]
+	want := append(make([]byte, 24), body...)
+	want = append(want, proof([]byte("segment"), userOf(r.Stamp), q.Header, body)...)
+	if string(want) != string(q.Sealed) {
+		return nil, ipc.Damaged
+	}
+	return &wire.OpenSegmentReply{Body: append([]byte(nil), body...)}, nil
+}

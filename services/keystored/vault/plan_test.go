@@ -1,0 +1,167 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+var keyA, keyB = KeyID{1}, KeyID{2}
+
+// desk plans ops one batch at a time, for two apps.
+type desk struct {
+	t      *testing.T
+	index  *Index
+	limits Limits
+	names  map[KeyID]*Names
+	last   uint64
+}
+
+func newDesk(t *testing.T, limits Limits) *desk {
+	return &desk{t: t, index: NewIndex(), limits: limits.WithDefaults(), names: map[KeyID]*Names{keyA: {}, keyB: {}}}
+}
+
+func (d *desk) op(kind RecordKind, key KeyID, name string, usage uint32) Op {
+	d.last++
+	return Op{Kind: kind, Key: key, Name: name, Sequence: d.last, Usage: usage, Sealed: []byte(name)}
+}
+
+// commit admits the ops to one batch, commits it and answers the verdicts.
+func (d *desk) commit(ops ...Op) []error {
+	d.t.Helper()
+	p := NewPlan(d.index, d.limits)
+	var verdicts []error
+	for _, op := range ops {
+		verdicts = append(verdicts, p.Admit(d.names[op.Key], op))
+	}
+	check := &Index{live: map[uint64]Live{}, keys: map[KeyID]Usage{}}
+	for s, l := range d.index.live {
+		check.live[s] = l
+	}
+	check.last = d.index.last
+	for _, r := range p.Records() {
+		if !r.valid() {
+			d.t.Errorf("a record that does not encode: %+v", r)
+		}
+		if reason := check.check(r); reason != "" {
+			d.t.Errorf("a record that replay refuses: %s", reason)
+		}
+		check.add(r, 0)
+	}
+	p.Commit(func(int) int64 { return 0 })
+	return verdicts
+}
+
+func wantVerdicts(t *testing.T, got []error, want ...error) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d verdicts, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if !errors.Is(got[i], want[i]) || (want[i] == nil) != (got[i] == nil) {
+			t.Errorf("op %d: %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestPlanOrdersOneName(t *testing.T) {
+	d := newDesk(t, Limits{})
+	wantVerdicts(t, d.commit(
+		d.op(Delete, keyA, "n", 0),
+		d.op(Put, keyA, "n", 10),
+		d.op(Put, keyA, "n", 20),
+		d.op(Delete, keyB, "n", 0),
+		d.op(Delete, keyA, "n", 0),
+		d.op(Delete, keyA, "n", 0),
+		d.op(Put, keyA, "n", 30),
+		d.op(Put, keyB, "n", 5),
+	), ErrNotFound, nil, nil, ErrNotFound, nil, ErrNotFound, nil, nil)
+	if u := d.index.Usage(keyA); u != (Usage{1, 30}) {
+		t.Errorf("app uses %+v", u)
+	}
+	if u := d.index.Total(); u != (Usage{2, 35}) {
+		t.Errorf("user uses %+v", u)
+	}
+	wantVerdicts(t, d.commit(d.op(Put, keyA, "n", 7), d.op(Delete, keyB, "n", 0)), nil, nil)
+	if u := d.index.Total(); u != (Usage{1, 7}) {
+		t.Errorf("user uses %+v", u)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	const n = 3
+	small := Limits{AppSecrets: n, AppBytes: 30, UserSecrets: 2 * n, UserBytes: 60}
+	t.Run("app secrets", func(t *testing.T) {
+		d := newDesk(t, small)
+		for i := range n {
+			wantVerdicts(t, d.commit(d.op(Put, keyA, fmt.Sprint(i), 1)), nil)
+		}
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "one more", 1)), ErrQuota)
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "0", 2)), nil)
+		wantVerdicts(t, d.commit(d.op(Delete, keyA, "0", 0), d.op(Put, keyA, "one more", 1)), nil, nil)
+	})
+	t.Run("app bytes", func(t *testing.T) {
+		d := newDesk(t, small)
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 10), d.op(Put, keyA, "b", 19)), nil, nil)
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "b", 20)), nil)
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "b", 21)), ErrQuota)
+		if u := d.index.Usage(keyA); u != (Usage{2, 30}) {
+			t.Errorf("a refused put changed the usage to %+v", u)
+		}
+	})
+	t.Run("user", func(t *testing.T) {
+		d := newDesk(t, Limits{UserSecrets: 3, UserBytes: 30})
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 10), d.op(Put, keyB, "b", 19)), nil, nil)
+		wantVerdicts(t, d.commit(d.op(Put, keyB, "c", 2)), ErrQuota)
+		wantVerdicts(t, d.commit(d.op(Put, keyB, "c", 1), d.op(Put, keyA, "d", 1)), nil, ErrQuota)
+		wantVerdicts(t, d.commit(d.op(Delete, keyB, "b", 0), d.op(Put, keyA, "d", 19)), nil, nil)
+	})
+	t.Run("in one batch", func(t *testing.T) {
+		d := newDesk(t, Limits{AppSecrets: 1})
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 1), d.op(Put, keyA, "b", 1), d.op(Put, keyB, "a", 1)), nil, ErrQuota, nil)
+	})
+	t.Run("lowered", func(t *testing.T) {
+		d := newDesk(t, Limits{})
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 100), d.op(Put, keyA, "b", 100)), nil, nil)
+		d.limits = Limits{AppSecrets: 1, AppBytes: 50, UserSecrets: 1, UserBytes: 50}
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 101), d.op(Put, keyA, "a", 100), d.op(Put, keyA, "c", 1)), ErrQuota, nil, ErrQuota)
+	})
+}
+
+func TestDefaultQuotas(t *testing.T) {
+	l := Limits{AppSecrets: 5}.WithDefaults()
+	if l != (Limits{AppSecrets: 5, AppBytes: 256 << 10, UserSecrets: 1024, UserBytes: 1 << 20}) {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestBatchIsBounded(t *testing.T) {
+	d := newDesk(t, Limits{})
+	p := NewPlan(d.index, d.limits)
+	for i := range MaxBatchRecords {
+		if err := p.Admit(d.names[keyA], d.op(Put, keyA, fmt.Sprint(i), 1)); err != nil {
+			t.Fatalf("op %d: %v", i+1, err)
+		}
+	}
+	if err := p.Admit(d.names[keyA], d.op(Put, keyA, "one more", 1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("op %d: %v", MaxBatchRecords+1, err)
+	}
+}
+
+func TestAddRefusesAnotherLength(t *testing.T) {
+	body, err := EncodeBody([]Record{{Kind: Base}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewFile(Point{})
+	header := b.Header(body)
+	if err := b.Add(header, seal(header, body)[1:]); !errors.Is(err, ErrBody) {
+		t.Errorf("a short body: %v", err)
+	}
+	if err := b.Add(header[1:], seal(header, body)); !errors.Is(err, ErrHeader) {
+		t.Errorf("a short header: %v", err)
+	}
+	if len(b.Segments()) != 0 || b.End() != (Point{}) {
+		t.Error("a refused segment was added")
+	}
+}
