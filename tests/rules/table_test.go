@@ -1,0 +1,159 @@
+package rules
+
+// A row says what one package may import beyond the standard library: paths
+// below the module, and third-party ones in full. "..." alone is every package
+// of the module outside cmd and tests. Tests beside the code may import what
+// they like; the packages below tests have rows of their own. The doors below
+// hold for tests too where they say so.
+type row struct {
+	pkg, may, why string
+}
+
+// handler is what every service that serves apps, and their client, is written with.
+const handler = "ipc ipc/wire capability services/secret google.golang.org/protobuf/proto"
+
+var table = []row{
+	{"capability", "",
+		"rights, tables and the token's bytes need nobody"},
+	{"ipc", "capability",
+		"the router sees bytes only"},
+	{"ipc/wire", "ipc google.golang.org/protobuf/...",
+		"what the bytes mean, for the two ends"},
+	{"actors", "ipc github.com/asynkron/protoactor-go/...",
+		"runs the kernel, and is no part of its promises"},
+	{"actors/seeded", "ipc actors",
+		"the same order of events for the same seed"},
+
+	{"services/secret", "",
+		"everybody's, so it knows nobody"},
+	{"services/statefsd/disk", "golang.org/x/sys/unix",
+		"the real disk knows no messages"},
+	{"services/statefsd/simdisk", "services/statefsd/disk",
+		"another disk behind the same interface"},
+	{"services/statefsd/bootrec", "services/statefsd/disk",
+		"is read before there is a kernel"},
+	{"services/statefsd", "ipc ipc/wire services/statefsd/disk",
+		"serves a disk, whichever it is"},
+	{"services/rngd", "ipc ipc/wire",
+		"chance, and nothing else"},
+	{"services/policyd", handler + " github.com/BurntSushi/toml",
+		"a handler that reads TOML"},
+	{"services/identityd/userdb", "capability",
+		"the user database's bytes: a core without messages or files"},
+	{"services/identityd", handler + " services/identityd/userdb golang.org/x/crypto/argon2",
+		"a handler that stretches passwords"},
+	{"services/keymintd", handler + " golang.org/x/crypto/chacha20poly1305",
+		"a handler, and the only one with ciphers"},
+	{"services/keystored/vault", "",
+		"the vault's bytes: a core without messages, files or ciphers"},
+	{"services/keystored", handler + " services/keystored/vault",
+		"a handler; whatever it stores, keymintd sealed"},
+	{"services/keychain", handler,
+		"a client holds a token and knows the wire, never the server"},
+
+	{"cmd/boot", "... google.golang.org/protobuf/proto",
+		"puts everything together"},
+	{"cmd/script", "cmd/boot ipc capability services/keychain services/secret",
+		"does what a launcher and its apps can, and no more"},
+	{"cmd/nexus-sim", "cmd/boot cmd/script services/statefsd/disk golang.org/x/sys/unix " + naming,
+		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
+
+	{"tests/rig", "ipc capability actors actors/seeded",
+		"small systems for tests of single packages, so it knows no service"},
+	{"tests/ui_v18b_host", "... cmd/boot tests/rig google.golang.org/protobuf/proto",
+		"proves things of the whole system, with nothing but the system"},
+	{"tests/rules", "",
+		"reads sources only"},
+}
+
+// naming is what an error and the mode of the build have their names from.
+const naming = "ipc ipc/wire services/rngd services/statefsd/bootrec"
+
+// A door is something of which only some packages may make use. It names
+// import paths (…/... is the tree), or names used through an import, or one of
+// the words of usesOf. open lists packages and single files; a package ending
+// in /... is the tree. Unless testsToo is set, test files and packages below
+// tests/ may use it anyway.
+type door struct {
+	imports  string
+	uses     string
+	open     string
+	testsToo bool
+	why      string
+}
+
+// protoWork is what protobuf's package proto does with a message.
+const protoWork = "google.golang.org/protobuf/proto.Marshal google.golang.org/protobuf/proto.MarshalOptions " +
+	"google.golang.org/protobuf/proto.Unmarshal google.golang.org/protobuf/proto.UnmarshalOptions " +
+	"google.golang.org/protobuf/proto.Clone google.golang.org/protobuf/proto.CloneOf google.golang.org/protobuf/proto.Merge"
+
+var doors = []door{
+	{imports: "github.com/asynkron/protoactor-go/...", open: "actors", testsToo: true,
+		why: "protoactor-go is the engine, not the security boundary"},
+	{uses: protoWork, open: "ipc/wire",
+		why: "wire alone encodes, decodes and wipes; elsewhere proto.Message is the name of a type"},
+	{imports: "google.golang.org/protobuf/encoding/...", testsToo: true,
+		why: "wire messages are never formatted: they carry secrets"},
+
+	{imports: "crypto/rand hash/maphash", open: "services/rngd",
+		why: "rngd is the only source of chance"},
+	{imports: "math/rand math/rand/v2", open: "services/rngd actors/seeded",
+		why: "only the seeded order and the seeded stream are reproducible on purpose"},
+	{uses: "crypto/ed25519.GenerateKey", open: "",
+		why: "it draws its own chance; take a seed from rngd"},
+
+	{imports: "os os/... io/ioutil syscall", open: "services/statefsd/disk cmd/nexus-sim",
+		why: "only the disk touches files, and the command its arguments"},
+	{uses: "path/filepath.Abs path/filepath.EvalSymlinks path/filepath.Glob path/filepath.Walk path/filepath.WalkDir",
+		open: "services/statefsd/disk cmd/nexus-sim",
+		why:  "only the disk touches files, and the command its arguments"},
+	{imports: "net net/... plugin", open: "",
+		why: "nothing reaches the system but through the router"},
+
+	{uses: "time.Now time.Since time.Until time.Sleep time.After time.AfterFunc time.Tick time.NewTimer time.NewTicker",
+		open: "actors cmd/nexus-sim",
+		why:  "the kernel is the only clock"},
+	{uses: "context.WithTimeout context.WithTimeoutCause context.WithDeadline context.WithDeadlineCause",
+		open: "actors cmd/nexus-sim ipc/fiber.go",
+		why:  "deadlines come from the task, in the kernel's time"},
+	{uses: "go sync.WaitGroup time.AfterFunc context.AfterFunc", open: "actors cmd/nexus-sim",
+		why: "who runs when is the executor's"},
+	{uses: "iter.Pull iter.Pull2", open: "ipc actors actors/seeded",
+		why: "who parks is the kernel's"},
+
+	{imports: "golang.org/x/crypto/chacha20poly1305 crypto/cipher crypto/aes crypto/hkdf", open: "services/keymintd/aead.go",
+		why: "ciphers and key derivation stand in one small file, with the argument why they are safe"},
+	{uses: "crypto/ed25519.Sign crypto/ed25519.PrivateKey crypto/ed25519.NewKeyFromSeed",
+		open: "services/keymintd/aead.go",
+		why:  "no private key outside keymintd; verifying is open to all"},
+	{imports: "golang.org/x/crypto/argon2", open: "services/identityd/stretch.go",
+		why: "passwords are identityd's"},
+
+	{imports: "log log/...", open: "actors services/secret",
+		why: "an error is returned, a proof is a marker; actors silences protoactor's log, a secret prints as redacted"},
+	{uses: "fmt.Print fmt.Printf fmt.Println print println", open: "",
+		why: "the console is the kernel's; the command writes to the streams that it was given"},
+	{imports: "flag", open: "cmd/nexus-sim",
+		why: "the command line is the command's"},
+	{imports: "testing testing/...", open: "",
+		why: "what runs does not ask whether it is tested"},
+	{imports: "unsafe C", uses: "go:linkname", open: "", testsToo: true,
+		why: "a capability is only as good as the language's"},
+	{uses: "dot-import", open: "", testsToo: true,
+		why: "a name must say where it comes from, here too"},
+}
+
+// Build tags that a file may ask for, and who may ask for the insecure mode.
+const (
+	insecureTag  = "insecure_deterministic"
+	insecureOpen = "services/rngd cmd/boot cmd/nexus-sim tests/..."
+	otherTags    = "linux amd64 arm64 race"
+)
+
+// Limits of tidiness.
+const (
+	maxLines    = 450     // of a file that was written by hand and is no test
+	maxFileSize = 1 << 20 // bytes of any file in the repository
+	vagueNames  = "util utils common helper helpers misc shared"
+	generatedIn = "ipc/wire" // the only place of generated code
+)

@@ -1,0 +1,475 @@
+package ui_v18b_host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/identityd"
+	"nexus.internal/os/services/keychain"
+	"nexus.internal/os/services/keymintd"
+	"nexus.internal/os/services/keystored/vault"
+	"nexus.internal/os/services/statefsd/simdisk"
+)
+
+// bench is a system in which alice's limits are tried.
+type bench struct {
+	t     *testing.T
+	d     *simdisk.Disk
+	w     *world
+	alice *user
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	d := simdisk.New()
+	w := start(t, d)
+	return &bench{t: t, d: d, w: w, alice: w.newUser("alice")}
+}
+
+// over says that something goes over a limit, and changes nothing: not on the
+// disk, nor in what the apps can see.
+func (b *bench) over(what string, code ipc.Code, do func() error, apps ...*app) {
+	b.t.Helper()
+	seen := b.see(apps) // First, because an app's first use makes it a file for its keys.
+	files := contents(b.t, b.d)
+	err := do()
+	var got ipc.Code
+	if !errors.As(err, &got) || !errors.Is(err, code) {
+		b.t.Errorf("%s: %v, want %v", what, err, code)
+	}
+	same(b.t, b.d, files)
+	if now := b.see(apps); now != seen {
+		b.t.Errorf("%s: it changed something", what)
+	}
+}
+
+// see is all that the apps have.
+func (b *bench) see(apps []*app) string {
+	b.t.Helper()
+	var all strings.Builder
+	for _, a := range apps {
+		names, err := a.Keychain.List(b.w.ctx())
+		must(b.t, err)
+		for _, name := range names {
+			value, err := a.tryGet(name)
+			must(b.t, err)
+			fmt.Fprintf(&all, "%s %s %q\n", a.ID, name, value)
+		}
+		keys, err := a.Keychain.Keys(b.w.ctx())
+		must(b.t, err)
+		fmt.Fprintln(&all, a.ID, keys)
+	}
+	return all.String()
+}
+
+// raw makes a request that the client library would not send.
+func (b *bench) raw(a *app, keys bool, op uint16, q, p proto.Message) error {
+	slot := a.Config.Store
+	if keys {
+		slot = a.Config.Keys
+	}
+	m := ipc.Msg{Slot: slot, Op: op, Token: &a.Config.Token, Move: ipc.NoSlot}
+	return wire.Call(b.w.ctx(), a.Task, m, q, p)
+}
+
+// around are a limit and what is next to it.
+func around(n int) [3]int { return [3]int{n - 1, n, n + 1} }
+
+// TestQuotaLimits tries each limit at one below, at it, and at one above.
+func TestQuotaLimits(t *testing.T) {
+	for name, test := range map[string]func(*bench){
+		"bytes of a name":           limitName,
+		"bytes of a value":          limitValue,
+		"secrets of an app":         limitAppSecrets,
+		"bytes of an app":           limitAppBytes,
+		"secrets of a user":         limitUserSecrets,
+		"bytes of a user":           limitUserBytes,
+		"apps of a user":            limitApps,
+		"keys of an app":            limitKeys,
+		"bytes of a key's name":     limitKeyName,
+		"bytes of a message":        limitMessage,
+		"bytes of a frame":          limitFrame,
+		"bytes of an app id":        limitAppID,
+		"bytes of a user id":        limitUserID,
+		"users":                     limitUsers,
+		"sessions of a user":        limitUserSessions,
+		"sessions":                  limitSessions,
+		"tokens of a session":       limitTokens,
+		"bytes of a password":       limitPassword,
+		"digits of a PIN":           limitPIN,
+		"quota after a replacement": limitReplace,
+	} {
+		t.Run(name, func(t *testing.T) { test(newBench(t)) })
+	}
+}
+
+func limitName(b *bench) {
+	a := b.alice.app("notes")
+	a.put("kept", "v")
+	for _, n := range around(keychain.MaxName) {
+		name := strings.Repeat("n", n)
+		put := func() error {
+			return b.raw(a, false, wire.OpPut, &wire.PutRequest{Name: name, Value: []byte("v")}, &wire.PutReply{})
+		}
+		if n <= vault.NameBytes {
+			must(b.t, put())
+			a.holds(name, "v")
+			continue
+		}
+		b.over("a put by the client", ipc.Malformed, func() error { return a.tryPut(name, "v") }, a)
+		b.over("a put", ipc.Malformed, put, a)
+		b.over("a get", ipc.Malformed, func() error {
+			return b.raw(a, false, wire.OpGet, &wire.GetRequest{Name: name}, &wire.GetReply{})
+		}, a)
+	}
+}
+
+func limitValue(b *bench) {
+	a := b.alice.app("notes")
+	a.put("value", "old")
+	for _, n := range around(keychain.MaxValue) {
+		value := strings.Repeat("v", n)
+		put := func() error {
+			return b.raw(a, false, wire.OpPut, &wire.PutRequest{Name: "value", Value: []byte(value)}, &wire.PutReply{})
+		}
+		if n <= vault.ValueBytes {
+			a.put("value", value)
+			must(b.t, put())
+			a.holds("value", value)
+			continue
+		}
+		b.over("a put by the client", ipc.TooLarge, func() error { return a.tryPut("value", value) }, a)
+		b.over("a put", ipc.TooLarge, put, a)
+	}
+	longest := strings.Repeat("n", keychain.MaxName)
+	a.put(longest, strings.Repeat("v", keychain.MaxValue))
+}
+
+func limitAppSecrets(b *bench) {
+	a, other := b.alice.app("notes"), b.alice.app("mail")
+	for i := range vault.AppSecrets {
+		a.put(fmt.Sprint("name", i), "v")
+	}
+	b.over("one secret more", ipc.Quota, func() error { return a.tryPut("more", "v") }, a, other)
+	a.put("name0", "another value")
+	other.put("token", "v")
+	a.delete("name1")
+	a.put("more", "v")
+	b.over("one secret more", ipc.Quota, func() error { return a.tryPut("name1", "v") }, a, other)
+}
+
+// stuff fills an app up to exactly that many bytes, names included.
+func (a *app) stuff(bytes int) {
+	a.w.t.Helper()
+	const most = 4 + keychain.MaxValue
+	for i := 0; bytes > 0; i++ {
+		n := min(bytes, most)
+		if left := bytes - n; left > 0 && left < 4 {
+			n -= 4
+		}
+		a.put(fmt.Sprintf("f%03d", i), strings.Repeat("v", n-4))
+		bytes -= n
+	}
+}
+
+func limitAppBytes(b *bench) {
+	a, other := b.alice.app("notes"), b.alice.app("mail")
+	other.put("token", "v")
+	a.stuff(vault.AppBytes - 11)
+	a.put("last", "123456") // One byte below.
+	b.over("two bytes more", ipc.Quota, func() error { return a.tryPut("last", "12345678") }, a, other)
+	a.put("last", "1234567")
+	b.over("one byte more", ipc.Quota, func() error { return a.tryPut("last", "12345678") }, a, other)
+	b.over("the shortest secret", ipc.Quota, func() error { return a.tryPut("x", "") }, a, other)
+	other.put("token", strings.Repeat("v", 4000))
+	a.put("last", "")
+	a.put("x", "123456")
+	b.over("one byte more", ipc.Quota, func() error { return a.tryPut("x", "1234567") }, a, other)
+}
+
+func limitUserSecrets(b *bench) {
+	bobs := b.w.newUser("bob").app("notes")
+	var apps []*app
+	for i := range vault.UserSecrets / vault.AppSecrets {
+		a := b.alice.app(fmt.Sprint("app", i))
+		for j := range vault.AppSecrets {
+			a.put(fmt.Sprint("name", j), "v")
+		}
+		apps = append(apps, a)
+	}
+	late := b.alice.app("late")
+	b.over("one secret more", ipc.Quota, func() error { return late.tryPut("token", "v") }, append(apps, late)...)
+	bobs.put("token", "v")
+	apps[0].put("name0", "another value")
+	apps[0].delete("name0")
+	late.put("token", "v")
+	b.over("one secret more", ipc.Quota, func() error { return late.tryPut("more", "v") }, late)
+	late.put("token", "w")
+}
+
+func limitUserBytes(b *bench) {
+	bobs := b.w.newUser("bob").app("notes")
+	const apps = vault.UserBytes / vault.AppBytes
+	for i := range apps {
+		n := vault.AppBytes
+		if i == apps-1 {
+			n -= 10
+		}
+		b.alice.app(fmt.Sprint("app", i)).stuff(n)
+	}
+	late := b.alice.app("late")
+	late.put("last", "12345")
+	b.over("two bytes more", ipc.Quota, func() error { return late.tryPut("last", "1234567") }, late)
+	late.put("last", "123456")
+	b.over("one byte more", ipc.Quota, func() error { return late.tryPut("last", "1234567") }, late)
+	b.over("the shortest secret", ipc.Quota, func() error { return late.tryPut("x", "") }, late)
+	bobs.put("token", strings.Repeat("v", 4096))
+	full := b.alice.app("app0")
+	full.delete("f000")
+	late.put("x", "")
+}
+
+// limitReplace is an app at its quota that only replaces.
+func limitReplace(b *bench) {
+	a := b.alice.app("notes")
+	a.stuff(vault.AppBytes)
+	for _, value := range []string{"", "v", strings.Repeat("w", keychain.MaxValue)} {
+		a.put("f000", value)
+		a.holds("f000", value)
+	}
+	b.over("one byte more", ipc.Quota, func() error { return a.tryPut("x", "") }, a)
+}
+
+func limitApps(b *bench) {
+	for i := range keymintd.MaxApps {
+		a := b.alice.app(fmt.Sprint("app", i))
+		a.put("token", "v")
+		a.Exit()
+	}
+	late := b.alice.app("late")
+	files := contents(b.t, b.d)
+	want(b.t, late.tryPut("token", "v"), ipc.LimitReached)
+	_, err := late.Keychain.Generate(b.w.ctx(), "key")
+	want(b.t, err, ipc.LimitReached)
+	same(b.t, b.d, files)
+	b.alice.app("app1").holds("token", "v")
+	b.w.newUser("bob").app("late").put("token", "v")
+}
+
+func limitKeys(b *bench) {
+	a, other := b.alice.app("wallet"), b.alice.app("mail")
+	ctx := b.w.ctx()
+	for i := range keymintd.MaxSigningKeys {
+		_, err := a.Keychain.Generate(ctx, fmt.Sprint("key", i))
+		must(b.t, err)
+	}
+	blob, err := a.Keychain.Wrap(ctx, "key0")
+	must(b.t, err)
+	generate := func() error { _, err := a.Keychain.Generate(ctx, "more"); return err }
+	unwrap := func() error { _, err := a.Keychain.Unwrap(ctx, "more", blob); return err }
+	b.over("one key more", ipc.LimitReached, generate, a, other)
+	b.over("one key more, unwrapped", ipc.LimitReached, unwrap, a, other)
+	_, err = other.Keychain.Generate(ctx, "key")
+	must(b.t, err)
+	must(b.t, a.Keychain.DeleteKey(ctx, "key1"))
+	must(b.t, unwrap())
+	b.over("one key more", ipc.LimitReached, func() error { _, err := a.Keychain.Generate(ctx, "key1"); return err }, a, other)
+}
+
+func limitKeyName(b *bench) {
+	a := b.alice.app("wallet")
+	for _, n := range around(keymintd.MaxKeyName) {
+		generate := func() error { _, err := a.Keychain.Generate(b.w.ctx(), strings.Repeat("n", n)); return err }
+		if n <= keymintd.MaxKeyName {
+			must(b.t, generate())
+			continue
+		}
+		b.over("a longer name", ipc.TooLarge, generate, a)
+	}
+}
+
+func limitMessage(b *bench) {
+	a := b.alice.app("wallet")
+	_, err := a.Keychain.Generate(b.w.ctx(), "key")
+	must(b.t, err)
+	for _, n := range around(keychain.MaxMessage) {
+		message := make([]byte, n)
+		sign := func() error {
+			return b.raw(a, true, wire.OpSign, &wire.SignRequest{Name: "key", Message: message}, &wire.SignReply{})
+		}
+		if n <= keymintd.MaxMessage {
+			must(b.t, sign())
+			continue
+		}
+		b.over("a longer message", ipc.TooLarge, sign, a)
+		b.over("a longer message by the client", ipc.TooLarge, func() error {
+			_, err := a.Keychain.Sign(b.w.ctx(), "key", message)
+			return err
+		}, a)
+	}
+}
+
+// limitFrame sends frames whose bytes no service could read.
+func limitFrame(b *bench) {
+	a := b.alice.app("notes")
+	a.put("token", "v")
+	for _, n := range around(ipc.MaxFrame) {
+		code := ipc.Malformed
+		if n > ipc.MaxFrame {
+			code = ipc.TooLarge
+		}
+		for _, slot := range []ipc.Slot{a.Config.Store, a.Config.Keys} {
+			for op := range uint16(ipc.MaxOps) {
+				got := a.send(slot, op, make([]byte, n))
+				if got != (answer{code, ""}) && (got != (answer{ipc.Unsupported, ""}) || n > ipc.MaxFrame) {
+					b.t.Errorf("a frame of %d bytes: %v %q", n, got.code, got.body)
+				}
+			}
+		}
+	}
+	a.lists("token")
+}
+
+func limitAppID(b *bench) {
+	for _, n := range around(64) {
+		id := strings.Repeat("a", n)
+		if n <= 64 {
+			b.alice.app(id).put("token", id)
+			continue
+		}
+		b.over("a longer app id", ipc.Malformed, func() error {
+			_, err := b.w.launcher.Launch(b.w.ctx(), b.alice.sid, id, boot.AppRights)
+			return err
+		})
+	}
+}
+
+func limitUserID(b *bench) {
+	for _, n := range around(32) {
+		id := strings.Repeat("u", n)
+		if n <= 32 {
+			b.w.newUser(id).app("notes").put("token", id)
+			continue
+		}
+		b.over("a longer user id", ipc.Malformed, func() error { return b.w.launcher.CreateUser(b.w.ctx(), id, b.alice.password) })
+	}
+}
+
+func limitUsers(b *bench) {
+	a := b.alice.app("notes")
+	a.put("token", "v")
+	create := func(name string) error {
+		return b.w.launcher.CreateUser(b.w.ctx(), name, b.w.known(name).password)
+	}
+	for i := 1; i < identityd.MaxUsers; i++ {
+		must(b.t, create(fmt.Sprint("user", i)))
+	}
+	b.over("one user more", ipc.LimitReached, func() error { return create("more") }, a)
+	users, err := b.w.launcher.ListUsers(b.w.ctx())
+	must(b.t, err)
+	if len(users) != identityd.MaxUsers {
+		b.t.Errorf("%d users", len(users))
+	}
+	must(b.t, b.w.launcher.RemoveUser(b.w.ctx(), "user1", b.w.known("user1").password))
+	must(b.t, create("more"))
+	b.over("one user more", ipc.LimitReached, func() error { return create("user1") }, a)
+}
+
+func limitUserSessions(b *bench) {
+	a := b.alice.app("notes")
+	a.put("token", "v")
+	login := func() error {
+		_, err := b.w.launcher.StartSession(b.w.ctx(), "alice", b.alice.password)
+		return err
+	}
+	for i := 1; i < identityd.MaxSessionsPerUser; i++ {
+		must(b.t, login())
+	}
+	b.over("one session more", ipc.LimitReached, login, a)
+	_, err := b.w.launcher.StartSession(b.w.ctx(), "alice", boot.Password([]byte("not the password")))
+	want(b.t, err, ipc.BadSecret)
+	b.w.newUser("bob")
+	must(b.t, b.w.launcher.End(b.w.ctx(), b.alice.sid))
+	must(b.t, login())
+	b.over("one session more", ipc.LimitReached, login)
+}
+
+func limitSessions(b *bench) {
+	a := b.alice.app("notes")
+	a.put("token", "v")
+	for i := 1; i < identityd.MaxSessions; i++ {
+		name := fmt.Sprint("user", i/identityd.MaxSessionsPerUser)
+		if i < identityd.MaxSessionsPerUser {
+			name = "alice"
+		} else if i%identityd.MaxSessionsPerUser == 0 {
+			must(b.t, b.w.launcher.CreateUser(b.w.ctx(), name, b.w.known(name).password))
+		}
+		b.w.known(name).login()
+	}
+	must(b.t, b.w.launcher.CreateUser(b.w.ctx(), "late", b.w.known("late").password))
+	login := func() error {
+		_, err := b.w.launcher.StartSession(b.w.ctx(), "late", b.w.known("late").password)
+		return err
+	}
+	b.over("one session more", ipc.LimitReached, login, a)
+	b.alice.endSession()
+	must(b.t, login())
+	b.over("one session more", ipc.LimitReached, login)
+}
+
+func limitTokens(b *bench) {
+	a := b.alice.app("notes")
+	a.put("token", "v")
+	launch := func() error {
+		app, err := b.w.launcher.Launch(b.w.ctx(), b.alice.sid, "mail", boot.AppRights)
+		if err == nil {
+			app.Exit()
+		}
+		return err
+	}
+	for i := 1; i < identityd.MaxSessionTokens; i++ {
+		must(b.t, launch())
+	}
+	b.over("one token more", ipc.LimitReached, launch, a)
+	b.w.newUser("bob").app("notes").put("token", "v")
+	b.alice.lock()
+	b.alice.unseal()
+	must(b.t, launch())
+}
+
+func limitPassword(b *bench) {
+	limitSecret(b, boot.Password, "p", identityd.MinPassword, identityd.MaxPassword)
+}
+
+func limitPIN(b *bench) { limitSecret(b, boot.PIN, "1", identityd.MinPIN, identityd.MaxPIN) }
+
+func limitSecret(b *bench, kind func([]byte) boot.Credential, char string, least, most int) {
+	l, ctx := b.w.launcher, b.w.ctx()
+	proof := b.w.known("bob").password
+	must(b.t, l.CreateUser(ctx, "bob", proof))
+	for _, n := range []int{0, least - 1, least, least + 1, most - 1, most, most + 1} {
+		c := kind([]byte(strings.Repeat(char, n)))
+		set := func() error { return l.SetCredential(ctx, "bob", proof, c) }
+		login := func() error { _, err := l.StartSession(ctx, "bob", c); return err }
+		if n < least || n > most {
+			b.over(fmt.Sprint("a secret of ", n), ipc.Malformed, set)
+			b.over(fmt.Sprint("a user with a secret of ", n), ipc.Malformed, func() error { return l.CreateUser(ctx, "carol", c) })
+			b.over(fmt.Sprint("login with a secret of ", n), ipc.BadSecret, login)
+			continue
+		}
+		must(b.t, set())
+		if char == "p" {
+			proof = c
+		}
+		sid, err := l.StartSession(ctx, "bob", c)
+		must(b.t, err)
+		must(b.t, l.End(ctx, sid))
+	}
+}
