@@ -44,7 +44,7 @@ func newGuest(t *testing.T) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	factory, err := boot.GrantFactory()
+	factory, err := kernel.GrantFactory(boot)
 	if err != nil {
 		t.Fatal(err)
 	}

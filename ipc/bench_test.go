@@ -37,7 +37,7 @@ func newSystem(tb testing.TB) *system {
 	s.Host(svc, newEcho)
 	s.ident = s.Task(ipc.TaskSpec{Name: "identityd"})
 	var err error
-	if s.auth, err = s.ident.GrantAuthority(); err != nil {
+	if s.auth, err = s.Kernel.GrantAuthority(s.ident); err != nil {
 		tb.Fatal(err)
 	}
 	if s.sid, err = s.ident.StartSession(s.auth, "alice", [16]byte{1}); err != nil {
@@ -88,4 +88,20 @@ func BenchmarkChannelPair(b *testing.B) {
 		<-back
 	}
 	close(there)
+}
+
+// BenchmarkCheckedCallOwn is the same from a flow of control that the app's
+// task started: it runs the receiver on its own time.
+func BenchmarkCheckedCallOwn(b *testing.B) {
+	s := newSystem(b)
+	body, out := make([]byte, 64), make([]byte, 0, 64)
+	b.ReportAllocs()
+	s.Do(s.app, func(ctx context.Context) {
+		b.ResetTimer()
+		for range b.N {
+			if _, err := s.app.Call(ctx, ipc.Msg{Slot: s.slot, Op: 1, Token: &s.token, Body: body, Move: ipc.NoSlot}, out); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

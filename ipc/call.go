@@ -136,7 +136,7 @@ func (k *Kernel) send(f *fiber, deadline Time) Code {
 		return k.refuse(f, ep, Denied, why)
 	}
 	if m.Move != NoSlot {
-		if held, err := t.table.Lookup(m.Move); err != nil || held.Kind.Fixed() {
+		if held, err := t.table.Lookup(m.Move); err != nil || held.Kind.Fixed() || !ep.takes {
 			return k.refuse(f, ep, PermissionDenied, capability.Accepted)
 		}
 	}

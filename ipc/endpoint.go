@@ -17,6 +17,10 @@ type EndpointSpec struct {
 	// Parallel is how many of its requests may be served at once, those that
 	// are parked included, clamped to 1..MaxParallel.
 	Parallel int
+	// Takes lets requests bring a capability along, which is the service's to
+	// close. Without it they are refused: a service that expects none would
+	// let its table fill up.
+	Takes bool
 	// Ops are the operations; any other opcode is refused with Unsupported.
 	Ops []Op
 }
@@ -34,6 +38,7 @@ type endpoint struct {
 	depth    int
 	parallel int
 	ops      [MaxOps]opRule
+	takes    bool
 	closed   bool
 
 	first, last *call
@@ -63,6 +68,7 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	ep := &endpoint{
 		owner: owner, facet: uint8(len(owner.facets)),
 		depth: max(1, min(spec.Depth, MaxDepth)), parallel: max(1, min(spec.Parallel, MaxParallel)),
+		takes: spec.Takes,
 	}
 	for _, op := range spec.Ops {
 		if op.Code >= MaxOps || op.Need&^capability.AllTokenRights != 0 {

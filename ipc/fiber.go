@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -217,6 +218,9 @@ func (k *Kernel) wait(ctx context.Context, f *fiber) Code {
 	if f.waiting != waitNone && f.waiting != waitOffload {
 		k.detach(f)
 		k.unlock()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return TimedOut // The context's clock was quicker than the kernel's.
+		}
 		return Canceled
 	}
 	k.unlock()

@@ -118,21 +118,22 @@ func (t *Task) Go(fn func(ctx context.Context)) {
 	})
 }
 
-// GrantFactory gives t the right to make endpoints, which it cannot pass on.
-// Boot does this for init alone.
-func (t *Task) GrantFactory() (Slot, error) {
-	return t.grant(capability.Cap{Kind: capability.KindEndpointFactory, Rights: capability.Manage})
+// GrantFactory gives a task the right to make endpoints, which it cannot pass
+// on. Boot does this for init alone. It is the kernel's and not a task's method,
+// because whoever has a task at hand may be the task itself.
+func (k *Kernel) GrantFactory(t *Task) (Slot, error) {
+	return k.grant(t, capability.Cap{Kind: capability.KindEndpointFactory, Rights: capability.Manage})
 }
 
-// GrantAuthority makes t the one that starts, opens, seals and ends sessions,
-// which it cannot pass on. Boot does this for identityd alone.
-func (t *Task) GrantAuthority() (Slot, error) {
-	return t.grant(capability.Cap{Kind: capability.KindSessionAuthority, Rights: capability.Manage})
+// GrantAuthority makes a task the one that starts, opens, seals and ends
+// sessions, which it cannot pass on. Boot does this for identityd alone.
+func (k *Kernel) GrantAuthority(t *Task) (Slot, error) {
+	return k.grant(t, capability.Cap{Kind: capability.KindSessionAuthority, Rights: capability.Manage})
 }
 
-func (t *Task) grant(c capability.Cap) (Slot, error) {
-	t.kernel.lock()
-	defer t.kernel.unlock()
+func (k *Kernel) grant(t *Task, c capability.Cap) (Slot, error) {
+	k.lock()
+	defer k.unlock()
 	slot, err := t.table.Insert(c)
 	return slot, slotError(err)
 }

@@ -59,7 +59,7 @@ func (d *desk) Start(context.Context) error {
 }
 
 func (d *desk) Serve(ctx context.Context, r *ipc.Request) {
-	d.w.served = append(d.w.served, string(r.Body))
+	d.w.served = append(d.w.served, label(r))
 	switch r.Op {
 	case opHold, opHoldGet:
 		for !d.opened {
@@ -77,6 +77,14 @@ func (d *desk) Serve(ctx context.Context, r *ipc.Request) {
 		panic("a value that nobody may see")
 	}
 	_ = r.Reply(ipc.OK, r.Body)
+}
+
+// label is what a request is called in a world's list of what was served.
+func label(r *ipc.Request) string {
+	if r.Op == opOpen && len(r.Body) == 0 {
+		return "open"
+	}
+	return string(r.Body)
 }
 
 // listener is a desk that wants events.
@@ -102,7 +110,7 @@ func newWorld(t *testing.T, r *rig.Rig, p plan) *world {
 	t.Helper()
 	w := &world{Rig: r, t: t, plan: p}
 	w.svc = r.Task(ipc.TaskSpec{Name: "desk", Guards: p.guards, Marks: []string{"desk:"}})
-	w.ep = r.Endpoint(w.svc, ipc.EndpointSpec{Depth: p.depth, Parallel: p.parallel, Ops: deskOps})
+	w.ep = r.Endpoint(w.svc, ipc.EndpointSpec{Depth: p.depth, Parallel: p.parallel, Ops: deskOps, Takes: true})
 	r.Host(w.svc, func() ipc.Service {
 		d := &desk{w: w, task: w.svc}
 		if p.news != nil {
@@ -111,7 +119,7 @@ func newWorld(t *testing.T, r *rig.Rig, p plan) *world {
 		return d
 	})
 	w.ident = r.Task(ipc.TaskSpec{Name: "identityd"})
-	auth, err := w.ident.GrantAuthority()
+	auth, err := r.Kernel.GrantAuthority(w.ident)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -620,9 +620,12 @@ func (*SealKeysReply) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{12}
 }
 
-// AppKey answers the opaque id of the stamped app's data key, made at first use. (vault)
+// AppKey answers the opaque id of the stamped app's data key, and whether there
+// is one. create makes it if there is none: keystored asks for that only when
+// the vault has nothing of the app's, so that a lost key is never replaced. (vault)
 type AppKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Create        bool                   `protobuf:"varint,1,opt,name=create,proto3" json:"create,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,9 +660,17 @@ func (*AppKeyRequest) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{13}
 }
 
+func (x *AppKeyRequest) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
+}
+
 type AppKeyReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	KeyId         []byte                 `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Exists        bool                   `protobuf:"varint,2,opt,name=exists,proto3" json:"exists,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +710,13 @@ func (x *AppKeyReply) GetKeyId() []byte {
 		return x.KeyId
 	}
 	return nil
+}
+
+func (x *AppKeyReply) GetExists() bool {
+	if x != nil {
+		return x.Exists
+	}
+	return false
 }
 
 // SealRecord encrypts one record under the stamped app's data key. (vault)
@@ -1790,10 +1808,12 @@ const file_keymint_proto_rawDesc = "" +
 	"\x0fUnsealKeysReply\"#\n" +
 	"\x0fSealKeysRequest\x12\x10\n" +
 	"\x03sid\x18\x01 \x01(\x04R\x03sid\"\x0f\n" +
-	"\rSealKeysReply\"\x0f\n" +
-	"\rAppKeyRequest\"$\n" +
+	"\rSealKeysReply\"'\n" +
+	"\rAppKeyRequest\x12\x16\n" +
+	"\x06create\x18\x01 \x01(\bR\x06create\"<\n" +
 	"\vAppKeyReply\x12\x15\n" +
-	"\x06key_id\x18\x01 \x01(\fR\x05keyId\"m\n" +
+	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x16\n" +
+	"\x06exists\x18\x02 \x01(\bR\x06exists\"m\n" +
 	"\x11SealRecordRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +

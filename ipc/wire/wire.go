@@ -80,7 +80,9 @@ func encode(b []byte, m proto.Message) ([]byte, error) {
 }
 
 func decode(b []byte, m proto.Message) error {
-	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) {
+	// A frame that is longer than its message has fields twice or numbers that
+	// are not in their shortest form.
+	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) || encoder.Size(m) != len(b) {
 		Wipe(m)
 		return ipc.Malformed
 	}
