@@ -177,7 +177,7 @@ func (s *System) makeInit() (err error) {
 	if err != nil {
 		return err
 	}
-	s.factory, err = s.init.GrantFactory()
+	s.factory, err = s.Kernel.GrantFactory(s.init)
 	return err
 }
 

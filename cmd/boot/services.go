@@ -43,7 +43,7 @@ func (s *System) factoryOf(t *ipc.Task, slots map[edge]ipc.Slot, rules *policyd.
 		cfg := keystored.Config{StateFS: slot(StateFSD, wire.FacetMain), KeyMint: slot(KeyMintD, wire.FacetVault)}
 		return func() ipc.Service { return keystored.New(t, cfg) }, nil
 	case IdentityD:
-		authority, err := t.GrantAuthority()
+		authority, err := s.Kernel.GrantAuthority(t)
 		cfg := identityd.Config{
 			RNG: slot(RNGD, wire.FacetMain), StateFS: slot(StateFSD, wire.FacetMain),
 			Policy: slot(PolicyD, wire.FacetMain), KeyMint: slot(KeyMintD, wire.FacetAdmin),

@@ -1,17 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/cmd/script"
-	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/policyd"
 	"nexus.internal/os/services/rngd"
 )
 
@@ -79,29 +79,35 @@ func runBoot(args []string, std streams) error {
 // bootAndRun boots, runs the script if there is one, and shuts down.
 func bootAndRun(f bootFlags, p *printer, std streams) error {
 	warnMode(p, std.err)
-	var crashes atomic.Uint64
 	console := script.NewConsole(p.marker)
-	cfg := boot.Config{Console: console, Report: p.note, Crash: func(r *ipc.PanicReport) {
-		crashes.Add(1)
-		p.crash(r)
-	}}
+	cfg := boot.Config{Console: console, Report: p.note, Crash: p.crash}
+	var err error
 	if f.policy != "" {
-		text, err := os.ReadFile(f.policy)
-		if err != nil {
+		if cfg.Policy, err = readPolicy(f.policy); err != nil {
 			return err
 		}
-		cfg.Policy = text
 	}
 	text, err := openScript(f.script, std)
 	if err != nil {
 		return err
 	}
-	w := &watch{flags: f, console: console, script: text, results: p.result}
-	err = w.run(cfg)
-	if n := crashes.Load(); n > 0 && err == nil {
-		return fmt.Errorf("services panicked: %d times", n)
+	w := &watch{flags: f, console: console, script: text, results: p.result, patience: stopTimeout}
+	return w.run(cfg)
+}
+
+// readPolicy reads a policy and looks whether it is one, before anything is
+// made for a boot that must fail.
+func readPolicy(name string) ([]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	_, _, err = policyd.Parse(text)
+	var bad *policyd.ParseError
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("%s:%d: %s", name, bad.Line, bad.Reason)
+	}
+	return text, err
 }
 
 // openScript returns the script's text, nil if there is none. The process ends

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,10 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"nexus.internal/os/ipc"
 )
 
 func newLines(r io.Reader) *bufio.Scanner {
@@ -116,7 +120,6 @@ func TestDirectoryInUse(t *testing.T) {
 
 func TestUntilMarker(t *testing.T) {
 	t.Parallel()
-	s := newSim(t)
 	const last = `; the last one is "keystore: ready": `
 	for _, c := range []struct {
 		name, script string
@@ -128,22 +131,26 @@ func TestUntilMarker(t *testing.T) {
 		{"the first of the boot", "", []string{"--until-marker", "init: start"}, 0, ""},
 		{"standard input is not read", "no such verb\n", []string{"--until-marker", "rngd: ready"}, 0, ""},
 		{"of the script", "create-user alice pin 123456\nsleep 3600000\n", []string{"--until-marker", "(user=alice)", "--script", "-"}, 0, ""},
-		{"a script may fail after it", "login alice pin 123456\nno such verb\n", []string{"--until-marker", "session start", "--script", "-"}, 0, ""},
-		{"not there", "", []string{"--until-marker", "rngd: gone", "--timeout", "300ms"}, 1,
-			`missing marker "rngd: gone"` + last + "timed out after 300ms"},
+		{"a script may fail after it", "create-user alice pin 123456\nlogin alice pin 123456\nno such verb\n", []string{"--until-marker", "session start", "--script", "-"}, 0, ""},
+		{"not there", "", []string{"--until-marker", "rngd: gone", "--timeout", "2s"}, 1,
+			`missing marker "rngd: gone"` + last + "timed out after 2s"},
 		{"not there when the script ends", "users\n", []string{"--until-marker", "rngd: gone", "--script", "-"}, 1,
 			`missing marker "rngd: gone"` + last + "the script ended"},
 		{"not there when the script fails", "users\nlock bob\n", []string{"--until-marker", "rngd: gone", "--script", "-"}, 1,
 			`missing marker "rngd: gone"` + last + `standard input:2: the script has not logged in "bob"`},
-		{"not there in the middle of a script", "sleep 3600000\n", []string{"--until-marker", "rngd: gone", "--script", "-", "--timeout", "300ms"}, 1,
-			`missing marker "rngd: gone"` + last + "timed out after 300ms"},
+		{"not there in the middle of a script", "sleep 3600000\n", []string{"--until-marker", "rngd: gone", "--script", "-", "--timeout", "2s"}, 1,
+			`missing marker "rngd: gone"` + last + "timed out after 2s"},
 		{"a result is no marker", "say rngd: gone\n", []string{"--until-marker", "rngd: gone", "--script", "-"}, 1,
 			`missing marker "rngd: gone"` + last + "the script ended"},
 	} {
-		e := s.run(c.script, append([]string{"boot", "--state", "os"}, c.args...)...)
-		if want := strings.TrimSuffix("nexus-sim: "+c.err+"\n", "nexus-sim: \n"); e.status != c.status || e.err != want {
-			t.Errorf("%s: status %d\n   got %swanted %s", c.name, e.status, e.err, want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSim(t)
+			e := s.run(c.script, append([]string{"boot", "--state", "os"}, c.args...)...)
+			if want := strings.TrimSuffix("nexus-sim: "+c.err+"\n", "nexus-sim: \n"); e.status != c.status || e.err != want {
+				t.Errorf("status %d\n   got %swanted %s", e.status, e.err, want)
+			}
+		})
 	}
 }
 
@@ -152,8 +159,8 @@ func TestTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSim(t)
 	s.boot(makeUsers)
-	e := s.run(openAlice+"puts alice/notes n 1000000\n", "boot", "--state", "os", "--json", "--timeout", "2s")
-	if e.status != 1 || !strings.HasPrefix(e.err, "nexus-sim: timed out after 2s; the last marker is \"") {
+	e := s.run(openAlice+"puts alice/notes n 1000000\n", "boot", "--state", "os", "--json", "--timeout", "4s")
+	if e.status != 1 || !strings.HasPrefix(e.err, "nexus-sim: timed out after 4s; the last marker is \"") {
 		t.Errorf("status %d: %s", e.status, e.err)
 	}
 	last := 0
@@ -248,11 +255,14 @@ func TestPolicy(t *testing.T) {
 	if !strings.HasPrefix(e.out, "# policy: line 5: \"later\" is not [allow]: skipped\n") {
 		t.Error(e.out)
 	}
-	before := s.snapshot("os")
-	if e := s.run("", "boot", "--state", "os", "--policy", "bad"); e.status != 1 || strings.Count(e.err, "\n") != 1 {
-		t.Errorf("a bad policy: %+v", e)
+	before := s.snapshot(".")
+	for _, dir := range []string{"os", "new"} {
+		e := s.run("", "boot", "--state", dir, "--policy", "bad")
+		if e.status != 1 || !strings.HasPrefix(e.err, "nexus-sim: bad:1: ") || strings.Count(e.err, "\n") != 1 {
+			t.Errorf("a bad policy: %+v", e)
+		}
 	}
-	s.same("os", before)
+	s.same(".", before)
 }
 
 // Nothing that a script has in it ends a line or reaches a terminal.
@@ -272,6 +282,39 @@ func TestOutputIsPrintable(t *testing.T) {
 	}
 	if e.status != 1 || strings.Count(e.err, "\n") != 1 {
 		t.Errorf("status %d\n%s", e.status, e.err)
+	}
+}
+
+// A marker that is forbidden to the end is one of the shutdown, too.
+func TestForbiddenAtShutdown(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	e := s.run(makeUsers+openBob+"forbid \"session end\"\n", "boot", "--state", "os")
+	s.refuse(e, 1, `standard input:7: forbid: forbidden marker: "identity: session end (sid=4294967297)"`)
+}
+
+// A run in which a service panicked has failed, though the service goes on.
+func TestCrash(t *testing.T) {
+	var out bytes.Buffer
+	p := &printer{out: &out, json: true}
+	p.marker("init: start")
+	if err := p.failed(); err != nil {
+		t.Error(err)
+	}
+	p.crash(&ipc.PanicReport{Task: "keystored", Frames: "app.go:1"})
+	if err := p.failed(); err == nil || err.Error() != "keystored panicked" {
+		t.Errorf("got %v", err)
+	}
+	if r := records(t, out.String())[1]; r.Kind != "crash" || r.Text != "keystored panicked at app.go:1" {
+		t.Errorf("printed is %+v", r)
+	}
+}
+
+// A shutdown that does not come to its end is not waited for for ever.
+func TestPatience(t *testing.T) {
+	w := &watch{stop: make(chan struct{}), done: make(chan outcome), patience: time.Millisecond}
+	if o := w.end(); !errors.Is(o.boot, errLate) {
+		t.Errorf("got %v", o.boot)
 	}
 }
 

@@ -55,7 +55,7 @@ type printer struct {
 	json  bool
 
 	mu  sync.Mutex
-	err error // of the first line that could not be written
+	err error // what went wrong first beside the run: a line that was not written, a panic
 }
 
 func (p *printer) marker(line string) { p.print(record{Kind: "marker", Text: line}) }
@@ -64,6 +64,7 @@ func (p *printer) note(text string) { p.print(record{Kind: "note", Text: text}) 
 
 func (p *printer) crash(r *ipc.PanicReport) {
 	p.print(record{Kind: "crash", Text: fmt.Sprintf("%s panicked at %s", r.Task, r.Frames)})
+	p.fail(fmt.Errorf("%s panicked", r.Task))
 }
 
 func (p *printer) result(r script.Result) {
@@ -94,11 +95,14 @@ func (p *printer) print(r record) {
 	} else {
 		fmt.Fprintln(&line, r)
 	}
+	p.fail(p.write(line.Bytes()))
+}
+
+func (p *printer) write(line []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.out.Write(line.Bytes()); err != nil && p.err == nil {
-		p.err = err
-	}
+	_, err := p.out.Write(line)
+	return err
 }
 
 func (p *printer) fail(err error) {
@@ -109,8 +113,8 @@ func (p *printer) fail(err error) {
 	}
 }
 
-// failed returns why a line was not written, if one was not: then the output is
-// not to be relied on.
+// failed returns why a run has failed that seems to have gone well: what it
+// printed is not whole, or a service panicked.
 func (p *printer) failed() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"nexus.internal/os/services/statefsd/disk"
 )
 
-// stopTimeout bounds how long a run that has to end may take for it. However it
-// ends, what was acknowledged is durable.
+// stopTimeout is a run's patience with its shutdown. However it ends, what was
+// acknowledged is durable.
 const stopTimeout = 15 * time.Second
 
 // signalError is why a run ended that a signal ended.
@@ -40,6 +40,8 @@ type watch struct {
 	console *script.Console
 	script  io.Reader // nil if there is none
 	results func(script.Result)
+	// patience bounds how long the end of a run may take that has to end.
+	patience time.Duration
 
 	stop chan struct{} // closed when the run has to end
 	done chan outcome  // holds one when nothing of the system runs any more
@@ -160,7 +162,7 @@ func (w *watch) end() outcome {
 	select {
 	case o := <-w.done:
 		return o
-	case <-time.After(stopTimeout):
-		return outcome{boot: fmt.Errorf("%w after %v in shutting down", errLate, stopTimeout)}
+	case <-time.After(w.patience):
+		return outcome{boot: fmt.Errorf("%w after %v in shutting down", errLate, w.patience)}
 	}
 }

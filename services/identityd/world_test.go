@@ -109,7 +109,7 @@ func (w *world) host(cfg Config) {
 	for _, slot := range []*ipc.Slot{&cfg.RNG, &cfg.StateFS, &cfg.Policy, &cfg.KeyMint, &cfg.KeyStore} {
 		*slot = r.Connect(w.task, *slot)
 	}
-	auth, err := w.task.GrantAuthority()
+	auth, err := r.Kernel.GrantAuthority(w.task)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -31,6 +31,17 @@ func checkName(name string) error {
 	return nil
 }
 
+// checkKeyName is checkName for a key, of which keymintd keeps less.
+func checkKeyName(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if len(name) > MaxKeyName {
+		return ErrTooLarge
+	}
+	return nil
+}
+
 // pages collects a list that comes in several answers.
 func pages(next func(after string) (names []string, more bool, err error)) ([]string, error) {
 	var all []string

@@ -11,7 +11,7 @@
 // deadline; any other one works too, except in runs by seed. What a Client
 // returns as *secret.Bytes is the caller's to wipe.
 //
-// Errors are those below, found with errors.Is. After ErrTimedOut and
-// ErrUnavailable a Put or Delete may or may not have happened: repeating it is
-// safe.
+// Errors are those below, found with errors.Is. After ErrTimedOut, ErrCanceled
+// and ErrUnavailable a Put or Delete may or may not have happened: repeating it
+// is safe.
 package keychain

@@ -11,7 +11,8 @@ import (
 
 // Limits of what a call takes, in bytes.
 const (
-	MaxName    = capability.MaxName // of a secret or a key
+	MaxName    = capability.MaxName // of a secret's name
+	MaxKeyName = 64                 // of a key's name
 	MaxValue   = 4096               // of a secret
 	MaxMessage = 4096               // to be signed
 )
@@ -23,9 +24,10 @@ var (
 	ErrDenied      error = ipc.Denied      // the token is void or lacks the right
 	ErrSealed      error = ipc.Sealed      // the session is not unsealed yet
 	ErrQuota       error = ipc.Quota       // the app's or the user's quota is used up
-	ErrTooLarge    error = ipc.TooLarge    // over MaxValue or MaxMessage
+	ErrTooLarge    error = ipc.TooLarge    // over MaxValue, MaxMessage or MaxKeyName
 	ErrMalformed   error = ipc.Malformed   // a name that is not canonical
 	ErrTimedOut    error = ipc.TimedOut    // no answer before the deadline
+	ErrCanceled    error = ipc.Canceled    // the caller's context was canceled
 	ErrUnavailable error = ipc.Unavailable // the service failed or restarted
 	ErrExists      error = ipc.Exists      // there is a key of that name
 	ErrLimit       error = ipc.LimitReached
@@ -97,7 +99,7 @@ func (c *Client) List(ctx context.Context) ([]string, error) {
 // It returns ErrExists if the app has a key of that name and ErrLimit beyond
 // the number of keys an app may have.
 func (c *Client) Generate(ctx context.Context, name string) ([]byte, error) {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return nil, err
 	}
 	var p wire.GenerateKeyReply
@@ -107,7 +109,7 @@ func (c *Client) Generate(ctx context.Context, name string) ([]byte, error) {
 
 // Public returns the public half of a key, 32 bytes, or ErrNotFound.
 func (c *Client) Public(ctx context.Context, name string) ([]byte, error) {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return nil, err
 	}
 	var p wire.PublicKeyReply
@@ -117,7 +119,7 @@ func (c *Client) Public(ctx context.Context, name string) ([]byte, error) {
 
 // Sign signs message with pure Ed25519 (RFC 8032) and returns 64 bytes.
 func (c *Client) Sign(ctx context.Context, name string, message []byte) ([]byte, error) {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return nil, err
 	}
 	if len(message) > MaxMessage {
@@ -139,7 +141,7 @@ func (c *Client) Keys(ctx context.Context) ([]string, error) {
 
 // DeleteKey destroys a signing key, or returns ErrNotFound.
 func (c *Client) DeleteKey(ctx context.Context, name string) error {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return err
 	}
 	return c.keys(ctx, wire.OpDeleteKey, &wire.DeleteKeyRequest{Name: name}, &wire.DeleteKeyReply{})
@@ -148,7 +150,7 @@ func (c *Client) DeleteKey(ctx context.Context, name string) error {
 // Wrap returns a key as an encrypted blob that only the same app of the same
 // user can unwrap. The blob may be kept anywhere.
 func (c *Client) Wrap(ctx context.Context, name string) ([]byte, error) {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return nil, err
 	}
 	var p wire.WrapKeyReply
@@ -158,7 +160,7 @@ func (c *Client) Wrap(ctx context.Context, name string) ([]byte, error) {
 
 // Unwrap puts a wrapped key back under name and returns its public half.
 func (c *Client) Unwrap(ctx context.Context, name string, blob []byte) ([]byte, error) {
-	if err := checkName(name); err != nil {
+	if err := checkKeyName(name); err != nil {
 		return nil, err
 	}
 	var p wire.UnwrapKeyReply

@@ -103,9 +103,6 @@ func (s *Service) firstSalt(ctx context.Context) (*secret.Bytes, error) {
 // Serve answers one request. A facet that boot did not make, and an operation
 // of another facet, are Unsupported.
 func (s *Service) Serve(ctx context.Context, r *ipc.Request) {
-	if r.Moved != ipc.NoSlot {
-		_ = s.task.Close(r.Moved) // Nobody asked for a capability; the slot is ours to free.
-	}
 	if int(r.Facet) >= len(s.facets) {
 		wire.Refuse(r, ipc.Unsupported)
 		return

@@ -288,7 +288,7 @@ func TestFacetsAreApart(t *testing.T) {
 	w.do(func(ctx context.Context) {
 		s := w.unsealed(ctx, alice)
 		a := s.app("demo")
-		err := w.call(ctx, w.admin, wire.OpAppKey, nil, &wire.AppKeyRequest{}, &wire.AppKeyReply{})
+		err := w.call(ctx, w.admin, wire.OpAppKey, nil, &wire.AppKeyRequest{Create: true}, &wire.AppKeyReply{})
 		expect(t, "vault's operation on admin", err, ipc.Unsupported)
 		err = a.onVault(ctx, wire.OpSign, &wire.SignRequest{Name: "k"}, &wire.SignReply{})
 		expect(t, "keys' operation on vault", err, ipc.Unsupported)

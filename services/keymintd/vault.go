@@ -17,16 +17,21 @@ func (s *Service) vault(m *wire.Mux) {
 	wire.On(m, wire.OpOpenSegment, s.openSegment)
 }
 
-func (s *Service) appKey(ctx context.Context, r *ipc.Request, _ *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
+func (s *Service) appKey(ctx context.Context, r *ipc.Request, q *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
 	a, err := s.unsealed(r)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.ring(ctx, a, true); err != nil {
+	_, err = s.ring(ctx, a, q.Create)
+	missing := errors.Is(err, ipc.NotFound)
+	if err != nil && !missing {
 		return nil, err
 	}
+	if a.acct.wiped {
+		return nil, ipc.Sealed // Looking for the ring took a while.
+	}
 	id := fileID(a.acct.rootKeys.names, a.app)
-	return &wire.AppKeyReply{KeyId: id[:]}, nil
+	return &wire.AppKeyReply{KeyId: id[:], Exists: !missing}, nil
 }
 
 // placeOf reads what a record is bound to: sequence and kind from the request,

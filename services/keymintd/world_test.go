@@ -117,7 +117,7 @@ func bootWith(t *testing.T, r *rig.Rig, d disk.Disk, chance *testChance, limits 
 	}
 	r.Do(r.Init, func(ctx context.Context) { w.startErr = r.Init.AwaitReady(ctx, task) })
 	w.boss = r.Task(ipc.TaskSpec{Name: "identityd"})
-	auth, err := w.boss.GrantAuthority()
+	auth, err := r.Kernel.GrantAuthority(w.boss)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func (a *app) onKeys(ctx context.Context, op uint16, q, p proto.Message) error {
 
 func (a *app) key(ctx context.Context) ([]byte, error) {
 	var p wire.AppKeyReply
-	err := a.onVault(ctx, wire.OpAppKey, &wire.AppKeyRequest{}, &p)
+	err := a.onVault(ctx, wire.OpAppKey, &wire.AppKeyRequest{Create: true}, &p)
 	return p.KeyId, err
 }
 

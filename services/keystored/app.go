@@ -15,6 +15,7 @@ import (
 type app struct {
 	id    string
 	key   vault.KeyID
+	keyed bool // there is a data key; otherwise nothing was ever stored
 	names vault.Names
 	ready bool
 }
@@ -61,14 +62,10 @@ func (s *service) index(ctx context.Context, req *ipc.Request, v *userVault) err
 }
 
 func (s *service) readNames(ctx context.Context, req *ipc.Request, v *userVault, a *app) error {
-	var p wire.AppKeyReply
-	if err := s.mint(ctx, req, wire.OpAppKey, &wire.AppKeyRequest{}, &p); err != nil {
+	if err := s.appKey(ctx, req, a, false); err != nil {
 		return err
 	}
-	if len(p.KeyId) != len(a.key) {
-		return ipc.Unavailable
-	}
-	a.key = vault.KeyID(p.KeyId)
+	// If records have lost their key, opening the first one says so.
 	for _, sequence := range v.index.Sequences(a.key) {
 		live, ok := v.index.Live(sequence)
 		if !ok {
@@ -78,6 +75,20 @@ func (s *service) readNames(ctx context.Context, req *ipc.Request, v *userVault,
 			return err
 		}
 	}
+	return nil
+}
+
+// appKey learns the id of the app's data key, and whether there is one. create
+// makes it, which is for an app of which the vault has nothing.
+func (s *service) appKey(ctx context.Context, req *ipc.Request, a *app, create bool) error {
+	var p wire.AppKeyReply
+	if err := s.mint(ctx, req, wire.OpAppKey, &wire.AppKeyRequest{Create: create}, &p); err != nil {
+		return err
+	}
+	if len(p.KeyId) != len(a.key) || create && !p.Exists {
+		return ipc.Unavailable
+	}
+	a.key, a.keyed = vault.KeyID(p.KeyId), p.Exists
 	return nil
 }
 

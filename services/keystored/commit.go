@@ -26,10 +26,12 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 	if err != nil {
 		return err
 	}
-	o := &op{app: a, req: req, Op: vault.Op{Kind: kind, Key: a.key, Name: name, Sequence: v.next}}
-	if kind == vault.Put {
-		o.Usage = uint32(len(name) + len(value))
+	if !a.keyed {
+		if err := s.firstKey(ctx, req, v, a, kind, name, value); err != nil {
+			return err
+		}
 	}
+	o := &op{app: a, req: req, Op: newOp(v, a, kind, name, value)}
 	v.next++
 	v.pending = append(v.pending, o)
 	var p wire.SealRecordReply
@@ -43,6 +45,30 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 		return ipc.Unavailable
 	}
 	return s.settle(ctx, v, o)
+}
+
+func newOp(v *userVault, a *app, kind vault.RecordKind, name string, value []byte) vault.Op {
+	o := vault.Op{Kind: kind, Key: a.key, Name: name, Sequence: v.next}
+	if kind == vault.Put {
+		o.Usage = uint32(len(name) + len(value))
+	}
+	return o
+}
+
+// firstKey makes the data key of an app that has stored nothing yet, unless the
+// change cannot be: then nothing at all is to happen.
+func (s *service) firstKey(ctx context.Context, req *ipc.Request, v *userVault, a *app, kind vault.RecordKind, name string, value []byte) error {
+	trial := vault.NewPlan(v.index, s.cfg.Limits)
+	if err := trial.Admit(&vault.Names{}, newOp(v, a, kind, name, value)); err != nil {
+		return code(err)
+	}
+	if err := s.appKey(ctx, req, a, true); err != nil {
+		return err
+	}
+	if v.state != open {
+		return ipc.Denied
+	}
+	return nil
 }
 
 // settle waits for the op to be done, and leads whenever nobody else does.

@@ -23,10 +23,12 @@ type mint struct {
 	fail  func(op uint16, stamp ipc.Stamp) error
 	slow  string                      // the app whose records take a while to seal
 	twist func(*wire.OpenRecordReply) // what is wrong with opened records
+	keys  map[string]bool             // ids of data keys that were made
+	old   bool                        // an earlier boot made keys, for all that is known
 }
 
 func newMint(t *ipc.Task) *mint {
-	m := &mint{task: t, calls: map[uint16]int{}}
+	m := &mint{task: t, calls: map[uint16]int{}, keys: map[string]bool{}}
 	wire.On(&m.mux, wire.OpAppKey, m.appKey)
 	wire.On(&m.mux, wire.OpSealRecord, m.sealRecord)
 	wire.On(&m.mux, wire.OpOpenRecord, m.openRecord)
@@ -87,8 +89,21 @@ func proof(parts ...[]byte) []byte {
 
 func userOf(s ipc.Stamp) []byte { return append([]byte(s.User+"/"), s.Incarnation[:]...) }
 
-func (m *mint) appKey(_ context.Context, r *ipc.Request, _ *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
-	return &wire.AppKeyReply{KeyId: proof([]byte("key"), userOf(r.Stamp), []byte(r.Stamp.App))}, nil
+func (m *mint) appKey(_ context.Context, r *ipc.Request, q *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
+	id := proof([]byte("key"), userOf(r.Stamp), []byte(r.Stamp.App))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if q.Create {
+		m.keys[string(id)] = true
+	}
+	return &wire.AppKeyReply{KeyId: id, Exists: m.old || m.keys[string(id)]}, nil
+}
+
+// keyCount answers how many data keys there are.
+func (m *mint) keyCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys)
 }
 
 func recordProof(r *ipc.Request, sequence uint64, kind uint32, body []byte) []byte {
@@ -97,6 +112,9 @@ func recordProof(r *ipc.Request, sequence uint64, kind uint32, body []byte) []by
 }
 
 func (m *mint) sealRecord(ctx context.Context, r *ipc.Request, q *wire.SealRecordRequest) (*wire.SealRecordReply, error) {
+	if !m.old && m.keyCount() == 0 {
+		return nil, ipc.Damaged // A record before any key.
+	}
 	if r.Stamp.App == m.slow {
 		if err := m.task.Sleep(ctx, time.Second); err != nil {
 			return nil, err

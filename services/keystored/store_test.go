@@ -220,3 +220,29 @@ func TestNamesAreBuiltOnce(t *testing.T) {
 		t.Errorf("two lists of 10 names opened %d records", n)
 	}
 }
+
+// TestKeysAreMadeByPuts has an app that never stored anything ask for all else.
+func TestKeysAreMadeByPuts(t *testing.T) {
+	s := newSystem(t)
+	c := s.alice()
+	a := c.app("mail")
+	_, err := a.get("name")
+	wantErr(t, "get", err, ipc.NotFound)
+	wantErr(t, "delete", a.delete("name"), ipc.NotFound)
+	if names, err := a.list(); err != nil || len(names) != 0 {
+		t.Errorf("list: %v, %v", names, err)
+	}
+	if n := s.mint.keyCount(); n != 0 {
+		t.Errorf("%d keys were made without a put", n)
+	}
+	s.must(a.put("name", "value"))
+	if n := s.mint.keyCount(); n != 1 {
+		t.Errorf("a put made %d keys", n)
+	}
+	asked := s.mint.count(wire.OpAppKey)
+	s.must(a.put("other", "value"))
+	a.wantGet("name", "value")
+	if n := s.mint.count(wire.OpAppKey) - asked; n != 0 {
+		t.Errorf("the key's id was asked for %d times more", n)
+	}
+}

@@ -31,7 +31,7 @@ func openNexus(tb testing.TB) caller {
 	app := r.Task(ipc.TaskSpec{Name: "app"})
 	slot := r.Connect(app, endpoint)
 	ident := r.Task(ipc.TaskSpec{Name: "identityd"})
-	authority, err := ident.GrantAuthority()
+	authority, err := r.Kernel.GrantAuthority(ident)
 	check(tb, err)
 	sid, err := ident.StartSession(authority, "alice", [16]byte{1})
 	check(tb, err)

@@ -48,7 +48,7 @@ func build(tb testing.TB, sched actors.Scheduler, s *seeded.Executor, tap func(i
 	sched.Bind(r.Kernel)
 	r.Engine = actors.New(sched, r.crashed)
 	r.Init = r.Task(ipc.TaskSpec{Name: "init", Marks: []string{"init:"}})
-	slot, err := r.Init.GrantFactory()
+	slot, err := r.Kernel.GrantFactory(r.Init)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -67,7 +67,7 @@ var table = []row{
 }
 
 // naming is what an error and the mode of the build have their names from.
-const naming = "ipc ipc/wire services/rngd services/statefsd/bootrec"
+const naming = "ipc ipc/wire services/policyd services/rngd services/statefsd/bootrec"
 
 // A door is something of which only some packages may make use. It names
 // import paths (…/... is the tree), or names used through an import, or one of

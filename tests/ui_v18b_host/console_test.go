@@ -3,6 +3,7 @@ package ui_v18b_host
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,9 +11,10 @@ import (
 
 // console is the system's console.
 type console struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	trap string // a line with this in it makes the next Write panic, once
+	mu        sync.Mutex
+	text      bytes.Buffer
+	trap      string   // a line with this in it makes the next Write panic, once
+	restarted []string // lines of services that panicked, once for each time
 }
 
 // Write takes one whole line at a time.
@@ -74,7 +76,8 @@ var grammar = regexp.MustCompile(strings.NewReplacer(
 	`keystore: put \(app=ID, key=NAME\)`,
 }, `|`) + `)$`))
 
-// check fails the test for a line that no service would print.
+// check fails the test for a line that no service would print, and for one
+// about a boot at any other time.
 func (c *console) check(t testing.TB) {
 	t.Helper()
 	lines := c.lines()
@@ -83,10 +86,18 @@ func (c *console) check(t testing.TB) {
 			t.Errorf("line %d on the console: %q", i+1, line)
 		}
 	}
-	for i, ready := range bootLines {
-		if i >= len(lines) || lines[i] != ready {
-			t.Errorf("the boot printed %q", lines[:min(len(lines), len(bootLines))])
-			return
+	if !slices.Equal(lines[:min(len(lines), len(bootLines))], bootLines) {
+		t.Errorf("the boot printed %q", lines[:min(len(lines), len(bootLines))])
+	}
+	for _, line := range bootLines {
+		starts := 1
+		for _, again := range c.restarted {
+			if again == line {
+				starts++
+			}
+		}
+		if n := c.count(line); n != starts {
+			t.Errorf("%q was printed %d times, want %d", line, n, starts)
 		}
 	}
 }

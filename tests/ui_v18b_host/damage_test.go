@@ -334,3 +334,33 @@ func TestDiskFailsOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestLostRing removes the file with an app's keys: whatever the app asks for
+// names that file, and no other one takes its place.
+func TestLostRing(t *testing.T) {
+	d := simdisk.New()
+	lived(t, d)
+	rings, err := d.List("state/identity/alice/apps/")
+	must(t, err)
+	if len(rings) != 1 {
+		t.Fatalf("alice has rings %v", rings)
+	}
+	must(t, d.Remove(rings[0]))
+	w := start(t, d)
+	defer w.end()
+	alice := w.back("alice")
+	notes := alice.app("notes")
+	for name, try := range map[string]func() error{
+		"get":    func() error { _, err := notes.tryGet("one"); return err },
+		"put":    func() error { return notes.tryPut("five", "value") },
+		"delete": func() error { return notes.Keychain.Delete(w.ctx(), "one") },
+		"list":   func() error { _, err := notes.Keychain.List(w.ctx()); return err },
+	} {
+		damagedAt(t, try(), "state:/"+strings.TrimPrefix(rings[0], "state/"), 0)
+		if left, err := d.List("state/identity/alice/apps/"); err != nil || len(left) != 0 {
+			t.Errorf("%s: rings %v, %v", name, left, err)
+		}
+	}
+	w.back("bob").intact()
+	alice.app("other").put("name", "value")
+}

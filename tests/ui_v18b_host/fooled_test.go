@@ -91,7 +91,7 @@ func newDen(t *testing.T) *den {
 	r.Host(n.fooled.task, func() ipc.Service { return n.fooled })
 
 	n.identity = r.Task(ipc.TaskSpec{Name: "identityd"})
-	auth, err := n.identity.GrantAuthority()
+	auth, err := r.Kernel.GrantAuthority(n.identity)
 	must(t, err)
 	n.auth, n.admin = auth, r.Connect(n.identity, adminEP)
 	return n
@@ -146,7 +146,7 @@ func TestFooledKeystored(t *testing.T) {
 	var record, keyID, segment []byte
 	must(t, n.ask(alice, "notes", func(ctx context.Context, f *fooled, r *ipc.Request) error {
 		var key wire.AppKeyReply
-		if err := f.mintd(ctx, r, wire.OpAppKey, &wire.AppKeyRequest{}, &key); err != nil {
+		if err := f.mintd(ctx, r, wire.OpAppKey, &wire.AppKeyRequest{Create: true}, &key); err != nil {
 			return err
 		}
 		var sealed wire.SealRecordReply
@@ -186,7 +186,7 @@ func TestFooledKeystored(t *testing.T) {
 		// The app has keys of its own, so that its lack of them is not what refuses.
 		must(t, n.ask(o.sid, o.app, func(ctx context.Context, f *fooled, r *ipc.Request) error {
 			var key wire.AppKeyReply
-			err := f.mintd(ctx, r, wire.OpAppKey, &wire.AppKeyRequest{}, &key)
+			err := f.mintd(ctx, r, wire.OpAppKey, &wire.AppKeyRequest{Create: true}, &key)
 			if string(key.KeyId) == string(keyID) {
 				t.Errorf("%s has the same key id", who)
 			}

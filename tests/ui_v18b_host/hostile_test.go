@@ -286,6 +286,22 @@ func TestForgedMarkers(t *testing.T) {
 	b.unharmed()
 }
 
+// TestUnknownFields adds fields that no schema has.
+func TestUnknownFields(t *testing.T) {
+	w := fresh(t)
+	mallory, b := newBystanders(w)
+	for _, extra := range []string{"\x78\x01", "\x7a\x03abc", "\xfa\x3f\x00", "\x7d1234", "\x7912345678"} {
+		for slot, ops := range honest("name") {
+			for op, q := range ops {
+				mallory.mistreat(slot, op, append(frame(t, q), extra...), []ipc.Code{ipc.Malformed})
+				mallory.mistreat(slot, op, append([]byte(extra), frame(t, q)...), []ipc.Code{ipc.Malformed})
+			}
+		}
+	}
+	mallory.lacks("name")
+	b.unharmed()
+}
+
 // TestRepeatedFields sends one field twice, in the way that confuses readers
 // who disagree which one counts. There is one reader.
 func TestRepeatedFields(t *testing.T) {

@@ -39,12 +39,15 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// process is the test binary in another role.
+// process is the test binary in another role. It does not outlive the test, nor
+// its patience.
 func process(t testing.TB, role, dir string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), self)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVar+"="+role, dirVar+"="+dir)
 	return cmd
 }

@@ -34,10 +34,11 @@ const (
 )
 
 // How the limits relate: a batch fits beyond one head, a full vault fits its
-// file twice, and every accepted secret fits a record with room for sealing.
+// file twice even with every record padded to the next power of two, and every
+// accepted secret fits a record with room for sealing.
 const (
 	_ = uint(HeadEvery - MaxBatchRecords)
-	_ = uint(MaxVault - 2*(UserBytes+UserSecrets*1024) - MaxBatchBytes)
+	_ = uint(MaxVault - 2*(2*UserBytes+UserSecrets*256) - MaxBatchBytes)
 	_ = uint(MaxRecord - maxUsage - 1024)
 )
 

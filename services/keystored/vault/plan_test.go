@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -145,6 +146,44 @@ func TestBatchIsBounded(t *testing.T) {
 	}
 	if err := p.Admit(d.names[keyA], d.op(Put, keyA, "one more", 1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("op %d: %v", MaxBatchRecords+1, err)
+	}
+}
+
+func TestRecordIsBounded(t *testing.T) {
+	d := newDesk(t, Limits{})
+	for n, want := range map[int]error{MaxRecord - 1: nil, MaxRecord: nil, MaxRecord + 1: ErrTooLarge} {
+		op := d.op(Put, keyA, fmt.Sprint(n), 1)
+		op.Sealed = make([]byte, n)
+		wantVerdicts(t, d.commit(op), want)
+	}
+}
+
+// TestWorn has files of one live record and more or less garbage.
+func TestWorn(t *testing.T) {
+	x := NewIndex()
+	if !x.Worn(CompactAbove+1) || x.Worn(CompactAbove) {
+		t.Error("a file without live records")
+	}
+	half := CompactAbove/2 + 100
+	x.add(Record{Kind: Put, Sequence: 1, Usage: 1, Sealed: make([]byte, half-recordHeader)}, 0)
+	for length, want := range map[int]bool{half: false, 2*half - 1: false, 2 * half: false, 2*half + 1: true} {
+		if x.Worn(uint64(length)) != want {
+			t.Errorf("%d live bytes of %d: worn is %v", half, length, !want)
+		}
+	}
+	x.add(Record{Kind: Put, Sequence: 2, Usage: 1, Sealed: make([]byte, 4*half)}, 0)
+	if x.Worn(CompactAbove + 1) {
+		t.Error("a file shorter than what lives in it")
+	}
+}
+
+func TestSequencesAscend(t *testing.T) {
+	x := NewIndex()
+	for i := range uint64(50) {
+		x.add(Record{Kind: Put, Key: KeyID{byte(i % 2)}, Sequence: i + 1, Usage: 1, Sealed: []byte{1}}, 0)
+	}
+	if own := x.Sequences(KeyID{1}); len(own) != 25 || !slices.IsSorted(own) || own[0] != 2 {
+		t.Errorf("%v", own)
 	}
 }
 

@@ -100,16 +100,11 @@ func (r *Replay) take(at int) error {
 	return nil
 }
 
-// badAt notes the first bad bytes and begins the search for later segments,
-// unless the bytes cannot be a torn tail anyway.
+// badAt notes the first bad bytes and begins the search for later segments.
 func (r *Replay) badAt(at int64) {
 	switch {
 	case r.head == nil:
 		r.damaged(at, "not a new vault's first segment")
-	case !r.covered:
-		r.damaged(at, "no authentic segment before the head")
-	case r.missing > 0:
-		r.damaged(at, "no authentic segment in a compaction")
 	case len(r.data)-int(at) > MaxBatchBytes:
 		r.damaged(at, "no authentic segment, and more follows than one batch")
 	default:
@@ -171,7 +166,7 @@ func (r *Replay) later() {
 		r.damaged(r.bad, "bad bytes before a later batch")
 		return
 	}
-	r.search += len(r.want.Header) + len(r.want.Sealed)
+	r.search++
 }
 
 // follow checks the header against the segment before.
@@ -223,7 +218,7 @@ func (r *Replay) followHead() string {
 func (r *Replay) apply(record Record) string {
 	h := r.header
 	if r.end.Length == 0 && r.baseBatch == 0 {
-		if record.Kind != Base || record.Sequence < uint64(record.Usage) {
+		if record.Kind != Base {
 			return "a file that does not begin with a base record"
 		}
 		r.baseBatch, r.baseLast, r.missing = h.Batch, record.Sequence, record.Usage
@@ -249,12 +244,13 @@ func (r *Replay) apply(record Record) string {
 	return ""
 }
 
-// applyCopy takes in a record that a compaction copied.
+// applyCopy takes in a record that a compaction copied: a put, because it
+// supersedes nothing.
 func (r *Replay) applyCopy(record Record) string {
 	if reason := r.index.check(record); reason != "" {
 		return reason
 	}
-	if r.missing == 0 || record.Kind != Put || record.Supersedes != 0 || record.Sequence > r.baseLast {
+	if r.missing == 0 || record.Supersedes != 0 || record.Sequence > r.baseLast {
 		return "a compaction with a record that it cannot have"
 	}
 	r.missing--
@@ -275,8 +271,8 @@ func (r *Replay) advance() {
 	}
 	switch {
 	case r.end == *r.head:
-		r.covered, r.since = true, 0
-	case r.end.Sequence >= r.head.Sequence || r.end.Length >= r.head.Length:
+		r.covered = true
+	case r.end.Length >= r.head.Length:
 		r.damaged(r.want.Offset, "another segment than the head says")
 	}
 }
