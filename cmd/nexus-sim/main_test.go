@@ -20,39 +20,84 @@ import (
 	"time"
 )
 
-// The tests run the binary as users do. It is built once, and the one of the
-// insecure mode beside it.
-var (
-	built    string // the directory of both
-	ordinary = sync.OnceValues(func() (string, error) { return build("nexus-sim", "-tags=") })
-	insecure = sync.OnceValues(func() (string, error) { return build("nexus-sim-insecure", "-tags=insecure_deterministic") })
-)
+// The tests run nexus-sim as its users do, in processes of its own. It is the
+// test's own binary, which does what nexus-sim does where the variable asIs is
+// set: so the go command runs the tests again whenever anything in it changes,
+// and under the race detector it is watched as well.
+const asIs = "NEXUS_SIM_TEST_AS_IS"
+
+// built is a directory with the binary, which any user may run, and the one of
+// the insecure mode beside it.
+var built string
 
 func TestMain(m *testing.M) {
-	var err error
-	if built, err = os.MkdirTemp("", "nexus-sim-test-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if os.Getenv(asIs) != "" {
+		main()
+		return
 	}
-	status := m.Run()
-	if err := os.RemoveAll(built); err != nil {
+	status := 1
+	err := os.Setenv(asIs, "1")
+	if err == nil {
+		built, err = os.MkdirTemp("", "nexus-sim-test-")
+	}
+	if err == nil {
+		err = os.Chmod(built, 0o755)
+	}
+	if err == nil {
+		err = copySelf(filepath.Join(built, "nexus-sim"))
+	}
+	if err == nil {
+		status = m.Run()
+		err = os.RemoveAll(built)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}
 	os.Exit(status)
 }
 
-func build(name, tags string) (string, error) {
-	if err := os.Chmod(built, 0o755); err != nil { // Other users run it as well.
-		return "", err
+func copySelf(to string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
 	}
-	binary := filepath.Join(built, name)
-	cmd := exec.Command("go", "build", tags, "-o", binary, ".")
+	content, err := os.ReadFile(self)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o755)
+}
+
+// insecure builds the binary of the insecure mode.
+var insecure = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(built, "nexus-sim-insecure")
+	cmd := exec.Command("go", "build", "-tags=insecure_deterministic", "-o", binary, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", tags, err, out)
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return binary, nil
+	return binary, readTagged()
+})
+
+// readTagged reads the files of the insecure mode, which are not part of the
+// test's binary: then the go command runs the tests again when they change.
+func readTagged() error {
+	for _, pattern := range []string{"../../services/rngd/*.go", "../boot/mode_*.go"} {
+		names, err := filepath.Glob(pattern)
+		if err == nil && len(names) == 0 {
+			err = fmt.Errorf("%s: %w", pattern, fs.ErrNotExist)
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if _, err := os.ReadFile(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // runLimit bounds one run of the binary; no run takes nearly as long.
@@ -67,11 +112,7 @@ type sim struct {
 
 func newSim(t *testing.T) *sim {
 	t.Helper()
-	binary, err := ordinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &sim{t, t.TempDir(), binary}
+	return &sim{t, t.TempDir(), filepath.Join(built, "nexus-sim")}
 }
 
 // ended is how a run of the binary ended.

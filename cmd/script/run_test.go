@@ -244,3 +244,14 @@ func TestCheckPuts(t *testing.T) {
 		}
 	}
 }
+
+// One put may be durable without being acknowledged: the next one, under its
+// own name.
+func TestCheckPutsAfterTheLast(t *testing.T) {
+	w := newWorld(t, bySeed())
+	w.run(t, unsealed+"puts alice/notes n 120\nput alice/notes n21 121\ncheck-puts alice/notes n 120\n")
+	w.run(t, "put alice/notes n21 122\nfails mismatch check-puts alice/notes n 120\n")
+	w.run(t, "put alice/notes n21 21\ncheck-puts alice/notes n 120\n")
+	w.run(t, "put alice/notes n21 121\nput alice/notes n22 121\nfails mismatch check-puts alice/notes n 120\n")
+	w.run(t, "del alice/notes n22\nfails not-found check-puts alice/notes n 120\n")
+}

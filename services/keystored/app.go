@@ -18,6 +18,8 @@ type app struct {
 	keyed bool // there is a data key; otherwise nothing was ever stored
 	names vault.Names
 	ready bool
+
+	keying bool // a request makes the data key
 }
 
 // app answers the index of the request's app. At the app's first request it is

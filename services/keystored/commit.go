@@ -26,10 +26,8 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 	if err != nil {
 		return err
 	}
-	if !a.keyed {
-		if err := s.firstKey(ctx, req, v, a, kind, name, value); err != nil {
-			return err
-		}
+	if err := s.firstKey(ctx, req, v, a, kind, name, value); err != nil {
+		return err
 	}
 	o := &op{app: a, req: req, Op: newOp(v, a, kind, name, value)}
 	v.next++
@@ -56,19 +54,34 @@ func newOp(v *userVault, a *app, kind vault.RecordKind, name string, value []byt
 }
 
 // firstKey makes the data key of an app that has stored nothing yet, unless the
-// change cannot be: then nothing at all is to happen.
+// change cannot be: then nothing at all is to happen. Of several requests that
+// need the key, one makes it and the others wait.
 func (s *service) firstKey(ctx context.Context, req *ipc.Request, v *userVault, a *app, kind vault.RecordKind, name string, value []byte) error {
-	trial := vault.NewPlan(v.index, s.cfg.Limits)
-	if err := trial.Admit(&vault.Names{}, newOp(v, a, kind, name, value)); err != nil {
-		return code(err)
-	}
-	if err := s.appKey(ctx, req, a, true); err != nil {
-		return err
-	}
-	if v.state != open {
-		return ipc.Denied
+	for !a.keyed {
+		if a.keying {
+			if err := v.changed.Wait(ctx, s.task); err != nil {
+				return err
+			}
+		} else if err := s.makeKey(ctx, req, v, a, newOp(v, a, kind, name, value)); err != nil {
+			return err
+		}
+		if v.state != open {
+			return ipc.Denied
+		}
 	}
 	return nil
+}
+
+func (s *service) makeKey(ctx context.Context, req *ipc.Request, v *userVault, a *app, first vault.Op) error {
+	trial := vault.NewPlan(v.index, s.cfg.Limits)
+	if err := trial.Admit(&vault.Names{}, first); err != nil {
+		return code(err)
+	}
+	a.keying = true
+	err := s.appKey(ctx, req, a, true)
+	a.keying = false
+	v.changed.Broadcast()
+	return err
 }
 
 // settle waits for the op to be done, and leads whenever nobody else does.

@@ -23,18 +23,12 @@ var errBroken = errors.New("the disk is broken")
 func (a *app) together(n int, fn func(ctx context.Context, i int) error) []error {
 	a.s.t.Helper()
 	errs := make([]error, n)
-	done := make([]chan struct{}, n)
+	done := make([]<-chan struct{}, n)
 	for i := range n {
-		done[i] = make(chan struct{})
-		a.task.Go(func(ctx context.Context) {
-			defer close(done[i])
-			errs[i] = fn(ctx, i)
-		})
+		done[i] = a.background(func(ctx context.Context) { errs[i] = fn(ctx, i) })
 	}
 	for i := range n {
-		if !a.s.rig.Sched.Await(done[i]) {
-			a.s.t.Fatal("somebody waits forever")
-		}
+		a.s.await(done[i])
 	}
 	return errs
 }

@@ -2,13 +2,10 @@ package keystored_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"maps"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -79,17 +76,12 @@ func checkModel(t *testing.T, a *app, model map[string]string, except string) {
 // TestPowerCutAtEveryCall cuts the power before the n-th call of the disk, for
 // all n: what was acknowledged is there at the next boot.
 func TestPowerCutAtEveryCall(t *testing.T) {
-	step := uint64(1)
-	if testing.Short() {
-		step = 13
-	}
 	compacted := false
-	for n := uint64(1); ; n += step {
+	eachCall(t, func(t *testing.T, n uint64) bool {
 		s := newSystem(t)
 		c := s.session("alice")
 		s.disk.SetFault(simdisk.FailFrom(s.disk.Calls()+n, errBroken))
-		model, created := map[string]string{}, false
-		unsure := ""
+		model, unsure, created := map[string]string{}, "", false
 		if c.unseal(true) == nil {
 			created = true
 			model, unsure = workload(c.app("mail"))
@@ -99,27 +91,33 @@ func TestPowerCutAtEveryCall(t *testing.T) {
 		compacted = compacted || exists(after, kvPath+".new")
 		s = boot(t, rig.New(t), after, vault.Limits{})
 		c = s.session("alice")
-		if err := c.unseal(!created); err != nil {
-			t.Fatalf("power cut before call %d: %v", n, err)
-		}
+		s.must(c.unseal(!created))
 		checkModel(t, c.app("mail"), model, unsure)
-		if created && unsure == "" && calls < n {
-			break
-		}
-	}
+		return created && unsure == "" && calls < n
+	})
 	if !compacted && !testing.Short() {
 		t.Error("no power cut fell into a compaction")
+	}
+}
+
+// eachCall runs fn for 1, 2, … till it says that there is no such call any
+// more, each time as a test of its own so that boots are torn down.
+func eachCall(t *testing.T, fn func(t *testing.T, n uint64) (over bool)) {
+	t.Helper()
+	step := uint64(1)
+	if testing.Short() {
+		step = 13
+	}
+	over := false
+	for n := uint64(1); !over && !t.Failed(); n += step {
+		t.Run(fmt.Sprint("call ", n), func(t *testing.T) { over = fn(t, n) })
 	}
 }
 
 // TestEveryCallFailsOnce fails one call of the disk: whoever asked gets an
 // error, nothing acknowledged is lost, and the vault works afterwards.
 func TestEveryCallFailsOnce(t *testing.T) {
-	step := uint64(1)
-	if testing.Short() {
-		step = 13
-	}
-	for n := uint64(1); ; n += step {
+	eachCall(t, func(t *testing.T, n uint64) bool {
 		s := newSystem(t)
 		c := s.session("alice")
 		first := s.disk.Calls()
@@ -130,7 +128,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		a := c.app("mail")
 		model, unsure := workload(a)
 		if s.disk.Calls() < first+n {
-			break
+			return true
 		}
 		if unsure != "" {
 			// The vault goes on, and what failed is not visible.
@@ -142,7 +140,8 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		checkModel(t, s.again().app("mail"), model, "")
 		again := boot(t, rig.New(t), s.disk.Crash(), vault.Limits{})
 		checkModel(t, again.again().app("mail"), model, "")
-	}
+		return false
+	})
 }
 
 func TestCompaction(t *testing.T) {
@@ -223,6 +222,37 @@ func TestCompactionThatFails(t *testing.T) {
 	}
 }
 
+// TestFileIsBounded has no compaction succeed: the file grows up to its limit
+// and not beyond, and works again when the disk does.
+func TestFileIsBounded(t *testing.T) {
+	s := newSystem(t)
+	a := s.alice().app("mail")
+	s.disk.SetFault(func(op simdisk.Op) error {
+		if strings.HasSuffix(op.Path, ".new") {
+			return errBroken
+		}
+		return nil
+	})
+	put := func(i int) string { return fmt.Sprint(i, big) }
+	n := 0
+	var err error
+	for ; err == nil && n < 3*vault.MaxVault/len(big); n++ {
+		err = a.put("name", put(n))
+	}
+	wantFault(t, err, ipc.IOError, kvState+".new", 0)
+	length := len(read(t, s.disk, kvPath))
+	if length > vault.MaxVault || length < vault.MaxVault-vault.MaxBatchBytes-vault.MaxSegment {
+		t.Errorf("the file stopped growing at %d bytes", length)
+	}
+	a.wantGet("name", put(n-2))
+	reboot(t, s.disk.Crash()).again().app("mail").wantGet("name", put(n-2))
+	s.disk.SetFault(nil)
+	s.must(a.put("name", "last"))
+	if length := len(read(t, s.disk, kvPath)); length > vault.CompactAbove {
+		t.Errorf("the file still has %d bytes", length)
+	}
+}
+
 // TestRenameThatLies has a compaction's rename happen and fail: nobody may
 // append to what is in place before it was written again.
 func TestRenameThatLies(t *testing.T) {
@@ -261,111 +291,4 @@ func TestReopenAfterFailedSync(t *testing.T) {
 	s.must(a.put("third", "value"))
 	again := boot(t, rig.New(t), s.disk.Crash(), vault.Limits{})
 	again.again().app("mail").wantGet("third", "value")
-}
-
-// TestRandomRuns runs apps of one user side by side by seed, with locks, panics
-// of keystored and power cuts, against a model of what was acknowledged.
-func TestRandomRuns(t *testing.T) {
-	seed := newSeed(t)
-	for n := range uint64(40) {
-		randomRun(t, seed+n)
-	}
-}
-
-// fate is what is known of one name: its value, or several that it may have.
-type fate map[string]bool // "" stands for absent
-
-func randomRun(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 3))
-	d := simdisk.New()
-	known := map[string]fate{}
-	created := false
-	for range 3 {
-		s := boot(t, rig.NewSeeded(t, rng.Uint64(), nil), d, vault.Limits{})
-		c := s.session("alice")
-		if err := c.unseal(!created); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		created = true
-		for range 2 {
-			randomPhase(t, s, c, rng, known)
-			c = s.again()
-		}
-		if rng.IntN(2) == 0 {
-			d = d.Crash()
-		} else {
-			d = d.Reopen()
-		}
-	}
-}
-
-// randomPhase runs three apps till they are done or somebody cuts them off.
-func randomPhase(t *testing.T, s *system, c *session, rng *rand.Rand, known map[string]fate) {
-	t.Helper()
-	var done []chan struct{}
-	for i := range 3 {
-		a := c.app(fmt.Sprint("app", i))
-		finished := make(chan struct{})
-		done = append(done, finished)
-		steps := rng.IntN(25)
-		a.task.Go(func(ctx context.Context) {
-			defer close(finished)
-			for range steps {
-				randomStep(t, ctx, a, fmt.Sprintf("app%d/name-%d", i, rng.IntN(6)), rng, known)
-			}
-		})
-	}
-	if rng.IntN(2) == 0 {
-		stop, at := 0, rng.IntN(3000)
-		s.rig.Seeded.Run(func() bool { stop++; return stop > at })
-		if rng.IntN(2) == 0 {
-			s.panics.Store(true)
-		} else {
-			c.lock()
-		}
-	}
-	for _, finished := range done {
-		if !s.rig.Sched.Await(finished) {
-			t.Fatal("somebody waits forever")
-		}
-	}
-	s.panics.Store(false)
-	c.lock()
-}
-
-// randomStep does one op and notes what may be true after it.
-func randomStep(t *testing.T, ctx context.Context, a *app, place string, rng *rand.Rand, known map[string]fate) {
-	_, name, _ := strings.Cut(place, "/")
-	before := known[place]
-	if before == nil {
-		before = fate{"": true}
-	}
-	switch rng.IntN(4) {
-	case 0:
-		value, err := a.getIn(ctx, name)
-		if errors.Is(err, ipc.NotFound) {
-			value, err = "", nil
-		}
-		if err == nil && !before[value] {
-			t.Errorf("%s is %.20q, and can only be one of %d others", place, value, len(before))
-		}
-		if err == nil {
-			known[place] = fate{value: true}
-		}
-	case 1:
-		known[place] = settled(before, "", a.deleteIn(ctx, name), ipc.NotFound)
-	default:
-		value := fmt.Sprint(rng.Uint64(), strings.Repeat("v", rng.IntN(4000)))
-		known[place] = settled(before, value, a.putIn(ctx, name, value), nil)
-	}
-}
-
-// settled answers what a name may be after a write that ended with err.
-func settled(before fate, value string, err, same error) fate {
-	if err == nil || same != nil && errors.Is(err, same) {
-		return fate{value: true}
-	}
-	after := maps.Clone(before)
-	after[value] = true
-	return after
 }

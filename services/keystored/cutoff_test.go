@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"nexus.internal/os/ipc"
@@ -13,48 +14,50 @@ import (
 	"nexus.internal/os/tests/rig"
 )
 
-// TestVoidInMidPut ends the session at every step of a put: the caller gets an
+// background runs fn as a flow of control of the app.
+func (a *app) background(fn func(ctx context.Context)) <-chan struct{} {
+	done := make(chan struct{})
+	a.task.Go(func(ctx context.Context) {
+		defer close(done)
+		fn(ctx)
+	})
+	return done
+}
+
+// TestVoidInMidPut locks the session at any step of a put: the caller gets an
 // error, and afterwards the old value or the new one is there.
 func TestVoidInMidPut(t *testing.T) {
-	seed := newSeed(t)
 	finished, cut := 0, 0
-	for n := range uint64(150) {
-		s := boot(t, rig.NewSeeded(t, seed+n, nil), simdisk.New(), vault.Limits{})
+	eachSeed(t, 60, func(t *testing.T, r *rig.Rig, rng *rand.Rand) {
+		s := boot(t, r, simdisk.New(), vault.Limits{})
 		c := s.alice()
 		a := c.app("mail")
 		s.must(a.put("name", "old"))
 		var err error
-		done := make(chan struct{})
-		a.task.Go(func(ctx context.Context) {
-			defer close(done)
-			err = a.putIn(ctx, "name", "new")
-		})
-		steps := 0
-		s.rig.Seeded.Run(func() bool { steps++; return steps > int(n%50) })
+		done := a.background(func(ctx context.Context) { err = a.putIn(ctx, "name", "new") })
+		s.runSteps(rng.IntN(60))
 		c.lock()
-		if lines := s.marks("keystore: head FAIL"); lines != 0 {
+		if s.marks("keystore: head FAIL") != 0 {
 			t.Error("the head was not written")
 		}
-		if !s.rig.Sched.Await(done) {
-			t.Fatalf("seed %d: the put waits forever", seed+n)
-		}
+		s.await(done)
 		got, getErr := s.again().app("mail").get("name")
 		switch {
 		case getErr != nil:
-			t.Fatalf("seed %d: %v", seed+n, getErr)
+			t.Error(getErr)
 		case err == nil && got != "new":
-			t.Fatalf("seed %d: an acknowledged put is lost", seed+n)
+			t.Error("an acknowledged put is lost")
 		case err != nil && !errors.Is(err, ipc.Denied) && !errors.Is(err, ipc.Sealed):
-			t.Fatalf("seed %d: the put ended with %v", seed+n, err)
+			t.Errorf("the put ended with %v", err)
 		case got != "new" && got != "old":
-			t.Fatalf("seed %d: got %q", seed+n, got)
+			t.Errorf("got %q", got)
 		}
 		if err == nil {
 			finished++
 		} else {
 			cut++
 		}
-	}
+	})
 	t.Logf("%d puts finished, %d were cut off", finished, cut)
 	if cut == 0 || finished == 0 {
 		t.Errorf("%d puts finished, %d were cut off", finished, cut)
@@ -63,9 +66,8 @@ func TestVoidInMidPut(t *testing.T) {
 
 // TestVoidWhileOpening locks during the opening: nothing is left open.
 func TestVoidWhileOpening(t *testing.T) {
-	seed := newSeed(t)
-	for n := range uint64(150) {
-		s := boot(t, rig.NewSeeded(t, seed+n, nil), simdisk.New(), vault.Limits{})
+	eachSeed(t, 80, func(t *testing.T, r *rig.Rig, rng *rand.Rand) {
+		s := boot(t, r, simdisk.New(), vault.Limits{})
 		c := s.alice()
 		s.must(c.app("mail").put("name", "value"))
 		c.lock()
@@ -75,10 +77,9 @@ func TestVoidWhileOpening(t *testing.T) {
 			defer close(done)
 			err = c.openVault(ctx, false)
 		})
-		steps := 0
-		s.rig.Seeded.Run(func() bool { steps++; return steps > int(n) })
+		s.runSteps(rng.IntN(120))
 		c.lock()
-		s.rig.Sched.Await(done)
+		s.await(done)
 		if err == nil {
 			c.lock() // The opening was done before the first lock, or began after it.
 		}
@@ -86,49 +87,77 @@ func TestVoidWhileOpening(t *testing.T) {
 		opened := s.mint.count(wire.OpOpenSegment)
 		s.again().app("mail").wantGet("name", "value")
 		if s.mint.count(wire.OpOpenSegment) == opened {
-			t.Fatalf("seed %d: the vault stayed open without a session", seed+n)
+			t.Error("the vault stayed open without a session")
 		}
-	}
+	})
+}
+
+// awaitAppends lets events happen till the vault was appended to n times.
+func (s *system) awaitAppends(n int) {
+	s.disk.SetFault(func(op simdisk.Op) error {
+		if op.Kind == simdisk.Append && op.Path == kvPath {
+			n--
+		}
+		return nil
+	})
+	s.rig.Seeded.Run(func() bool { return n <= 0 })
+}
+
+// TestVoidWhileWaiting locks a session that waits for another one to open the
+// vault: the other one's vault stays open.
+func TestVoidWhileWaiting(t *testing.T) {
+	eachSeed(t, 80, func(t *testing.T, r *rig.Rig, rng *rand.Rand) {
+		s := boot(t, r, simdisk.New(), vault.Limits{})
+		s.alice().lock()
+		one, two := s.session("alice"), s.session("alice")
+		var done [2]chan struct{}
+		var errs [2]error
+		for i, c := range []*session{one, two} {
+			done[i] = make(chan struct{})
+			s.identity.Go(func(ctx context.Context) {
+				defer close(done[i])
+				errs[i] = c.openVault(ctx, false)
+			})
+		}
+		s.runSteps(rng.IntN(120))
+		two.lock()
+		s.await(done[0])
+		s.await(done[1])
+		s.must(errs[0])
+		opened := s.mint.count(wire.OpOpenSegment)
+		_, err := one.app("mail").get("name")
+		wantErr(t, "get", err, ipc.NotFound)
+		if s.mint.count(wire.OpOpenSegment) != opened {
+			t.Error("the vault was closed under a session that has it open")
+		}
+	})
 }
 
 // TestUnsealWhileAnotherCloses locks the only session in mid-put while another
 // session of the user comes: it finds a vault that nobody writes to.
 func TestUnsealWhileAnotherCloses(t *testing.T) {
-	seed := newSeed(t)
-	for n := range uint64(100) {
-		s := boot(t, rig.NewSeeded(t, seed+n, nil), simdisk.New(), vault.Limits{})
+	eachSeed(t, 60, func(t *testing.T, r *rig.Rig, rng *rand.Rand) {
+		s := boot(t, r, simdisk.New(), vault.Limits{})
 		one := s.alice()
 		a := one.app("mail")
 		s.must(a.put("name", "old"))
 		two := s.session("alice")
-		b := two.app("mail")
 		// Several big puts make a batch of several segments.
-		var puts []chan struct{}
-		for i := range 5 {
-			put := make(chan struct{})
-			puts = append(puts, put)
-			a.task.Go(func(ctx context.Context) {
-				defer close(put)
-				_ = a.putIn(ctx, fmt.Sprint("big-", i), big)
-			})
+		var puts []<-chan struct{}
+		for i := range 14 {
+			puts = append(puts, a.background(func(ctx context.Context) { _ = a.putIn(ctx, fmt.Sprint("big-", i), big) }))
 		}
-		steps := 0
-		s.rig.Seeded.Run(func() bool { steps++; return steps > int(n)*6 })
+		s.awaitAppends(2 + rng.IntN(4))
+		s.runSteps(rng.IntN(6))
 		s.must(s.identity.SealSession(s.auth, one.sid))
 		s.must(two.unseal(false))
-		token, err := two.token("mail", b.task)
-		s.must(err)
-		b.token = token
-		if err := b.put("name", "newest"); err != nil {
-			t.Fatalf("seed %d: %v", seed+n, err)
-		}
+		b := two.app("mail")
+		s.must(b.put("name", "newest"))
 		b.wantGet("name", "newest")
 		for _, put := range puts {
-			if !s.rig.Sched.Await(put) {
-				t.Fatalf("seed %d: a put waits forever", seed+n)
-			}
+			s.await(put)
 		}
-	}
+	})
 }
 
 // TestCutOffWhileNamesAreRead locks, or removes the user, while several first
@@ -139,45 +168,36 @@ func TestCutOffWhileNamesAreRead(t *testing.T) {
 		"forget": func(s *system, _ *session) { s.must(s.forget("alice")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			seed := newSeed(t)
-			for n := range uint64(100) {
-				cutOffWhileNamesAreRead(t, seed+n, int(n%20), cut)
-			}
+			eachSeed(t, 40, func(t *testing.T, r *rig.Rig, rng *rand.Rand) {
+				cutOffWhileNamesAreRead(boot(t, r, simdisk.New(), vault.Limits{}), rng.IntN(20), cut)
+			})
 		})
 	}
 }
 
-func cutOffWhileNamesAreRead(t *testing.T, seed uint64, after int, cut func(s *system, c *session)) {
-	s := boot(t, rig.NewSeeded(t, seed, nil), simdisk.New(), vault.Limits{})
+func cutOffWhileNamesAreRead(s *system, after int, cut func(s *system, c *session)) {
 	c := s.alice()
-	a := c.app("mail")
 	for i := range 3 {
-		s.must(a.put(fmt.Sprint(i), "value"))
+		s.must(c.app("mail").put(fmt.Sprint(i), "value"))
 	}
 	c.lock()
 	c = s.again()
-	a = c.app("mail")
-	var gets []chan struct{}
+	a := c.app("mail")
+	var gets []<-chan struct{}
 	for range 4 {
-		got := make(chan struct{})
-		gets = append(gets, got)
-		a.task.Go(func(ctx context.Context) {
-			defer close(got)
+		gets = append(gets, a.background(func(ctx context.Context) {
 			value, err := a.getIn(ctx, "1")
 			if !errors.Is(err, ipc.Denied) && !errors.Is(err, ipc.Damaged) && (err != nil || value != "value") {
-				t.Errorf("seed %d: %q, %v", seed, value, err)
+				s.t.Errorf("%q, %v", value, err)
 			}
-		})
+		}))
 	}
-	steps := 0
-	s.rig.Seeded.Run(func() bool { steps++; return steps > after })
+	s.runSteps(after)
 	cut(s, c)
 	for _, got := range gets {
-		if !s.rig.Sched.Await(got) {
-			t.Fatalf("seed %d: a get waits forever", seed)
-		}
+		s.await(got)
 	}
 	if n := len(s.rig.Crashes()); n != 0 {
-		t.Fatalf("seed %d: %d panics", seed, n)
+		s.t.Errorf("%d panics", n)
 	}
 }

@@ -18,49 +18,52 @@ import (
 // segment is being sealed: only that op fails, and the others of the batch are
 // written by another leader.
 func TestLeaderLosesItsToken(t *testing.T) {
-	seed, shared := newSeed(t), 0
-	for n := range uint64(60) {
-		s := boot(t, rig.NewSeeded(t, seed+n, nil), simdisk.New(), vault.Limits{})
-		one := s.alice()
-		two := s.session("alice")
-		s.must(two.unseal(false))
-		a, b := one.app("mail"), two.app("mail")
+	s := newSystem(t)
+	sessions := map[uint64]*app{}
+	var apps []*app
+	for range 3 {
+		c := s.session("alice")
+		s.must(c.unseal(len(apps) == 0))
+		a := c.app("mail")
 		s.must(a.put("x", "x"))
-		s.must(b.put("x", "x"))
-		// The first segment to be sealed ends the session that it is sealed for.
-		ended, sealed := uint64(0), s.mint.count(wire.OpSealRecord)
-		s.mint.setFail(func(op uint16, stamp ipc.Stamp) error {
-			if op != wire.OpSealSegment || ended != 0 {
-				return nil
-			}
-			if ended = stamp.SID; s.mint.calls[wire.OpSealRecord] == sealed+2 {
-				shared++
-			}
-			return s.identity.EndSession(s.auth, stamp.SID)
-		})
-		results := map[uint64]error{}
-		first := make(chan struct{})
-		a.task.Go(func(ctx context.Context) {
-			defer close(first)
-			results[one.sid] = a.putIn(ctx, "of-one", "value")
-		})
-		b.do(func(ctx context.Context) { results[two.sid] = b.putIn(ctx, "of-two", "value") })
-		if !s.rig.Sched.Await(first) {
-			t.Fatalf("seed %d: a put waits forever", seed+n)
-		}
-		for sid, err := range results {
-			if sid == ended {
-				wantErr(t, "the session that ended", err, ipc.Denied)
-			} else if err != nil {
-				t.Fatalf("seed %d: the other session: %v", seed+n, err)
-			}
-		}
-		if len(results) != 2 || ended == 0 {
-			t.Fatalf("seed %d: %d results, session %d ended", seed+n, len(results), ended)
+		apps = append(apps, a)
+		sessions[c.sid] = a
+	}
+	// While the first one's put is synced, the others' gather.
+	sealed := s.mint.count(wire.OpSealRecord)
+	reached, release := s.holdSync(never)
+	results := make([]chan error, len(apps))
+	for i, a := range apps {
+		results[i] = make(chan error, 1)
+		go func() { results[i] <- a.put(fmt.Sprint("of-", i), "value") }()
+		if i == 0 {
+			<-reached
 		}
 	}
-	if shared == 0 {
-		t.Error("the two puts were never in one batch")
+	s.untilSealed(sealed + 3)
+	time.Sleep(5 * time.Millisecond) // Their answers reach keystored.
+	// Their segment ends the session that it is sealed for.
+	var loser *app
+	s.mint.setWatch(func(q *wire.SealSegmentRequest, stamp ipc.Stamp) error {
+		records, err := vault.DecodeBody(q.Body)
+		if loser != nil || err != nil || len(records) != 2 {
+			return nil
+		}
+		loser = sessions[stamp.SID]
+		return s.identity.EndSession(s.auth, stamp.SID)
+	})
+	close(release)
+	s.must(<-results[0])
+	for i, a := range apps[1:] {
+		err := <-results[i+1]
+		if a == loser {
+			wantErr(t, "the leader's put", err, ipc.Denied)
+		} else if err != nil {
+			t.Errorf("another one's put: %v", err)
+		}
+	}
+	if loser == nil {
+		t.Error("the two puts were not in one batch")
 	}
 }
 
@@ -74,9 +77,7 @@ func TestSequencesStayInOrder(t *testing.T) {
 	s.must(quick.put("x", "x"))
 	s.mint.slow = "slow"
 	var waited ipc.Time
-	first := make(chan struct{})
-	slow.task.Go(func(ctx context.Context) {
-		defer close(first)
+	first := slow.background(func(ctx context.Context) {
 		if err := slow.putIn(ctx, "name", "slow"); err != nil {
 			t.Error(err)
 		}
@@ -91,7 +92,7 @@ func TestSequencesStayInOrder(t *testing.T) {
 		}
 		waited = quick.task.Now() - begin
 	})
-	s.rig.Sched.Await(first)
+	s.await(first)
 	if waited < ipc.Time(time.Second) {
 		t.Errorf("the later record was written first, after %d ns", waited)
 	}

@@ -21,6 +21,7 @@ type mint struct {
 	mu    sync.Mutex
 	calls map[uint16]int
 	fail  func(op uint16, stamp ipc.Stamp) error
+	watch func(q *wire.SealSegmentRequest, stamp ipc.Stamp) error
 	slow  string                      // the app whose records take a while to seal
 	twist func(*wire.OpenRecordReply) // what is wrong with opened records
 	keys  map[string]bool             // ids of data keys that were made
@@ -62,6 +63,13 @@ func (m *mint) setFail(fail func(op uint16, stamp ipc.Stamp) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = fail
+}
+
+// setWatch tells who looks at segments before they are sealed.
+func (m *mint) setWatch(watch func(q *wire.SealSegmentRequest, stamp ipc.Stamp) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watch = watch
 }
 
 // setTwist tells what is wrong with opened records from now on.
@@ -144,6 +152,14 @@ func (m *mint) openRecord(_ context.Context, r *ipc.Request, q *wire.OpenRecordR
 }
 
 func (m *mint) sealSegment(_ context.Context, r *ipc.Request, q *wire.SealSegmentRequest) (*wire.SealSegmentReply, error) {
+	m.mu.Lock()
+	watch := m.watch
+	m.mu.Unlock()
+	if watch != nil {
+		if err := watch(q, r.Stamp); err != nil {
+			return nil, err
+		}
+	}
 	sealed := append(make([]byte, 24), q.Body...)
 	return &wire.SealSegmentReply{Sealed: append(sealed, proof([]byte("segment"), userOf(r.Stamp), q.Header, q.Body)...)}, nil
 }

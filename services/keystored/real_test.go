@@ -159,3 +159,43 @@ func TestDamageWithKeymintd(t *testing.T) {
 		}
 	}
 }
+
+// TestLostKey takes an app's key file away: that is damage, for a put as well,
+// and no new key is made in its place.
+func TestLostKey(t *testing.T) {
+	s := bootReal(t, simdisk.New())
+	c := s.alice()
+	s.must(c.app("mail").put("name", "value"))
+	s.must(c.app("calendar").put("name", "value"))
+	c.lock()
+	rings := func() (paths []string) {
+		paths, err := s.disk.List("state/identity/alice/apps/")
+		s.must(err)
+		return paths
+	}
+	before := rings()
+	for _, path := range before {
+		d := s.disk.Clone()
+		s.must(d.Remove(path))
+		again := bootReal(t, d)
+		c := again.again()
+		damaged := 0
+		for _, id := range []string{"mail", "calendar"} {
+			a := c.app(id)
+			if _, err := a.get("name"); err == nil {
+				continue
+			}
+			damaged++
+			file := "state:/" + strings.TrimPrefix(path, "state/")
+			wantFault(t, a.put("name", "x"), ipc.Damaged, file, 0)
+			wantFault(t, a.put("other", "x"), ipc.Damaged, file, 0)
+			wantFault(t, a.delete("name"), ipc.Damaged, file, 0)
+		}
+		if damaged != 1 || exists(d, path) {
+			t.Errorf("%d apps are damaged; the key is back: %v", damaged, exists(d, path))
+		}
+	}
+	if len(before) != 2 {
+		t.Errorf("%d key files", len(before))
+	}
+}

@@ -12,7 +12,8 @@ import (
 type Config struct {
 	KeyMint ipc.Slot // keymintd's vault facet
 	StateFS ipc.Slot // statefsd
-	// Limits are the quotas; a zero field means the default of package vault.
+	// Limits are the quotas, none larger than those of package vault; a zero
+	// field means its constant.
 	Limits vault.Limits
 }
 

@@ -3,6 +3,8 @@ package keystored_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -250,16 +252,37 @@ func (s *system) marks(begin string) (n int) {
 	return n
 }
 
-// newSeed answers the seed of a random test, which NEXUS_SEED sets.
-func newSeed(t testing.TB) uint64 {
-	seed := uint64(time.Now().UnixNano())
+// eachSeed runs fn under n seeds, each with its own chance for what the test
+// itself draws. NEXUS_SEED sets the first one, so that a failure that names a
+// seed comes again at once.
+func eachSeed(t *testing.T, n uint64, fn func(t *testing.T, r *rig.Rig, rng *rand.Rand)) {
+	t.Helper()
+	first := uint64(time.Now().UnixNano())
 	if text := os.Getenv("NEXUS_SEED"); text != "" {
-		n, err := strconv.ParseUint(text, 0, 64)
+		given, err := strconv.ParseUint(text, 0, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seed = n
+		first = given
 	}
-	t.Logf("NEXUS_SEED=%d", seed)
-	return seed
+	t.Logf("NEXUS_SEED=%d", first)
+	for seed := first; seed < first+n && !t.Failed(); seed++ {
+		// A subtest of its own, so that each boot is torn down before the next.
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			fn(t, rig.NewSeeded(t, seed, nil), rand.New(rand.NewPCG(seed, 3)))
+		})
+	}
+}
+
+// runSteps lets n events of a run by seed happen.
+func (s *system) runSteps(n int) {
+	s.rig.Seeded.Run(func() bool { n--; return n < 0 })
+}
+
+// await waits till somebody is done.
+func (s *system) await(done <-chan struct{}) {
+	s.t.Helper()
+	if !s.rig.Sched.Await(done) {
+		s.t.Fatal("somebody waits forever")
+	}
 }

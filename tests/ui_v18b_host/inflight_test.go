@@ -110,6 +110,27 @@ func TestManyInFlight(t *testing.T) {
 	}
 }
 
+// TestFirstPutsTogether has many puts at once be an app's first ones: it gets
+// one key, and none of them fails.
+func TestFirstPutsTogether(t *testing.T) {
+	const writers = 64
+	w := fresh(t)
+	notes := w.newUser("alice").app("notes")
+	errs := make(chan error, writers)
+	kept := make(map[string]string)
+	for i := range writers {
+		name := fmt.Sprint("name", i)
+		kept[name] = "v"
+		go func() { errs <- notes.tryPut(name, "v") }()
+	}
+	for range writers {
+		if err := soon(t, "a put's answer", errs); err != nil {
+			t.Error(err)
+		}
+	}
+	notes.isExactly(kept)
+}
+
 // TestExitInMidRequest lets an app's task exit while its put waits for the disk.
 func TestExitInMidRequest(t *testing.T) {
 	g := &gated{Disk: simdisk.New()}

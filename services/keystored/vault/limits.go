@@ -42,7 +42,8 @@ const (
 	_ = uint(MaxRecord - maxUsage - 1024)
 )
 
-// Limits are the quotas of a vault. A zero field means the constant above.
+// Limits are the quotas of a vault. A zero field, or one that is larger than
+// the constant above, means the constant: what fits the quotas fits the file.
 type Limits struct {
 	AppSecrets  uint64 // secrets per app
 	AppBytes    uint64 // bytes of usage per app
@@ -50,7 +51,7 @@ type Limits struct {
 	UserBytes   uint64 // bytes of usage per user
 }
 
-// WithDefaults answers the limits with every zero field filled in.
+// WithDefaults answers the limits as they hold.
 func (l Limits) WithDefaults() Limits {
 	for _, f := range []struct {
 		field *uint64
@@ -61,7 +62,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.UserSecrets, UserSecrets},
 		{&l.UserBytes, UserBytes},
 	} {
-		if *f.field == 0 {
+		if *f.field == 0 || *f.field > f.value {
 			*f.field = f.value
 		}
 	}

@@ -130,9 +130,17 @@ func TestQuotas(t *testing.T) {
 }
 
 func TestDefaultQuotas(t *testing.T) {
-	l := Limits{AppSecrets: 5}.WithDefaults()
-	if l != (Limits{AppSecrets: 5, AppBytes: 256 << 10, UserSecrets: 1024, UserBytes: 1 << 20}) {
-		t.Errorf("%+v", l)
+	most := Limits{AppSecrets: 256, AppBytes: 256 << 10, UserSecrets: 1024, UserBytes: 1 << 20}
+	for _, c := range []struct{ given, want Limits }{
+		{Limits{}, most},
+		{Limits{257, 256<<10 + 1, 1025, 1<<20 + 1}, most},
+		{most, most},
+		{Limits{255, 256<<10 - 1, 1023, 1<<20 - 1}, Limits{255, 256<<10 - 1, 1023, 1<<20 - 1}},
+		{Limits{AppSecrets: 1}, Limits{1, 256 << 10, 1024, 1 << 20}},
+	} {
+		if got := c.given.WithDefaults(); got != c.want {
+			t.Errorf("%+v: %+v, want %+v", c.given, got, c.want)
+		}
 	}
 }
 
