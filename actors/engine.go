@@ -177,6 +177,7 @@ func (h *host) Receive(ctx actor.Context) {
 	case *ipc.Work:
 		if err := m.Run(); err != nil && h.task.Generation() > 1 {
 			// A service that cannot start again is as good as one that panicked.
+			h.task.Crash()
 			panic(&ipc.PanicReport{Task: h.task.Name(), Frames: "restart failed"})
 		}
 	case *actor.Stopped:
@@ -213,13 +214,14 @@ func (h *host) mayRestart() bool {
 	return len(h.restarts) <= MaxRestarts
 }
 
-// crashed tells the kernel and whoever wants to know about a panic.
+// crashed tells whoever wants to know about a panic, and the kernel if it was
+// not in the service's own code, of which the kernel knows.
 func (h *host) crashed(reason any) *ipc.PanicReport {
 	report, ok := reason.(*ipc.PanicReport)
 	if !ok {
 		report = &ipc.PanicReport{Task: h.task.Name(), Frames: "outside of a handler"}
+		h.task.Crash()
 	}
-	h.task.Crash()
 	if h.engine.onCrash != nil {
 		h.engine.onCrash(report)
 	}

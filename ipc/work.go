@@ -204,9 +204,10 @@ func (w *Work) yieldNow() {
 	}
 }
 
-// Run runs the work till it parks or ends. If it panicked, Run panics with a
-// *PanicReport in the host, which answers with Crash; everything that was
-// waiting for the work has been told by then. The error is that of a start.
+// Run runs the work till it parks or ends. If it panicked, the service has
+// crashed: sessions are void, if that is what its crash means, before anybody
+// who waited is told, and Run panics with a *PanicReport in the host, which
+// restarts the service. The error is that of a start.
 func (w *Work) Run() error {
 	w.next()
 	if !w.done {
@@ -215,10 +216,13 @@ func (w *Work) Run() error {
 	t, k := w.task, w.task.kernel
 	failed, err := w.failed, w.err
 	k.lock()
-	killed := w.fiber.killed
+	crashed := failed != nil && !w.fiber.killed
+	if crashed {
+		k.crash(t)
+	}
 	k.finish(w)
 	k.unlock()
-	if failed != nil && !killed {
+	if crashed {
 		failed.Task = t.name
 		panic(failed)
 	}
@@ -321,13 +325,20 @@ func (t *Task) StartError() error {
 	return t.startErr
 }
 
-// Crash ends what the service was doing, after a panic: whoever waits for it
-// gets Unavailable at once, and its parked work runs out without being able to
-// call the kernel. Queued requests stay for the next instance.
+// Crash ends what the service was doing, when its host has met a panic outside
+// of Run: whoever waits for it gets Unavailable at once, and its parked work
+// runs out without being able to call the kernel. Queued requests stay for the
+// next instance.
 func (t *Task) Crash() {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
+	k.crash(t)
+}
+
+// crash happens in one go: nobody who was told can see a session that is not
+// void yet.
+func (k *Kernel) crash(t *Task) {
 	k.stats.Crashes++
 	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceCrash})
 	t.ready = false

@@ -2,6 +2,7 @@ package keychain
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,10 +19,14 @@ func (c *Client) keys(ctx context.Context, op uint16, q, p proto.Message) error 
 	return c.call(ctx, c.cfg.Keys, op, q, p)
 }
 
-// call leaves q alone: its bytes are the caller's. The token is copied, so that
-// it is read by nobody else while it is checked.
+// call leaves q alone: its bytes are the caller's. A service that was stopped
+// for good is unavailable to an app like one that restarts.
 func (c *Client) call(ctx context.Context, slot ipc.Slot, op uint16, q, p proto.Message) error {
-	return wire.Call(ctx, c.task, ipc.Msg{Slot: slot, Op: op, Token: &c.cfg.Token, Move: ipc.NoSlot}, q, p)
+	err := wire.Call(ctx, c.task, ipc.Msg{Slot: slot, Op: op, Token: &c.cfg.Token, Move: ipc.NoSlot}, q, p)
+	if errors.Is(err, ipc.NoSuchEndpoint) {
+		return ErrUnavailable
+	}
+	return err
 }
 
 func checkName(name string) error {
