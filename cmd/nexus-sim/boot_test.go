@@ -73,8 +73,10 @@ func TestSecondBootReadsWhatTheFirstWrote(t *testing.T) {
 	s := newSim(t)
 	s.boot(makeSecrets)
 	e := s.boot(openAlice + readAlice + openBob + readBob + "users alice bob\n")
-	if !strings.Contains(e.out, "\n> get alice/notes greeting: \"hello from notes\"\n") {
-		t.Error(e.out)
+	for _, want := range []string{"> get alice/notes greeting: \"hello from notes\"\n", "identity: session start (sid=8589934593)\n"} {
+		if !strings.Contains(e.out, "\n"+want) { // The sid is of the second boot: none is used twice.
+			t.Errorf("without %q:\n%s", want, e.out)
+		}
 	}
 	if left := s.snapshot("."); !slices.Contains(strings.Split(left["os"], " "), "drwx------") || len(s.snapshot("os"))+1 != len(left) {
 		t.Errorf("something is kept outside of the state directory: %q", left)
@@ -132,6 +134,8 @@ func TestUntilMarker(t *testing.T) {
 		{"standard input is not read", "no such verb\n", []string{"--until-marker", "rngd: ready"}, 0, ""},
 		{"of the script", "create-user alice pin 123456\nsleep 3600000\n", []string{"--until-marker", "(user=alice)", "--script", "-"}, 0, ""},
 		{"a script may fail after it", "create-user alice pin 123456\nlogin alice pin 123456\nno such verb\n", []string{"--until-marker", "session start", "--script", "-"}, 0, ""},
+		{"what is forbidden stays so", "forbid (user=alice)\ncreate-user alice pin 123456\n", []string{"--until-marker", "user created", "--script", "-"}, 1,
+			`standard input:1: forbid: forbidden marker: "identity: user created (user=alice)"`},
 		{"not there", "", []string{"--until-marker", "rngd: gone", "--timeout", "2s"}, 1,
 			`missing marker "rngd: gone"` + last + "timed out after 2s"},
 		{"not there when the script ends", "users\n", []string{"--until-marker", "rngd: gone", "--script", "-"}, 1,

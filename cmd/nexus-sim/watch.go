@@ -33,6 +33,14 @@ type outcome struct {
 	boot, script error
 }
 
+// afterMarker is what counts of a run whose marker has come.
+func (o outcome) afterMarker() error {
+	if o.boot == nil && errors.Is(o.script, script.ErrForbidden) {
+		return o.script
+	}
+	return o.boot
+}
+
 // watch is one run, from its first marker to its shutdown, with an eye on the
 // marker that it is for, on the time, and on signals.
 type watch struct {
@@ -48,8 +56,9 @@ type watch struct {
 }
 
 // run returns nil if everything went as wanted. With a marker to wait for, that
-// decides: what a script does after it does not count, only the boot has to be
-// whole. Whatever ends the run, it shuts down first.
+// decides: whether lines of a script fail does not count after it. But the boot
+// has to be whole, and what is forbidden stays so. Whatever ends the run, it
+// shuts down first.
 func (w *watch) run(cfg boot.Config) error {
 	w.stop, w.done = make(chan struct{}), make(chan outcome, 1)
 	var seen <-chan string
@@ -68,11 +77,11 @@ func (w *watch) run(cfg boot.Config) error {
 	select {
 	case o := <-w.done:
 		if len(seen) > 0 {
-			return o.boot
+			return o.afterMarker()
 		}
 		return w.verdict(o)
 	case <-seen:
-		return w.end().boot
+		return w.end().afterMarker()
 	case <-late:
 		return w.failed(fmt.Errorf("%w after %v", errLate, w.flags.timeout))
 	case s := <-signals:

@@ -46,6 +46,7 @@ type Runner struct {
 	line      int
 	expected  int // console lines before this one have been expected
 	forbidden []forbidden
+	breach    error // the first of them that came
 
 	turn    sync.Mutex // held while a line runs
 	stopped atomic.Bool
@@ -83,9 +84,6 @@ func (r *Runner) Run(name string, text io.Reader) error {
 		if err := r.step(c); err != nil {
 			return err
 		}
-		if err := r.Forbidden(); err != nil {
-			return err
-		}
 	}
 }
 
@@ -103,7 +101,7 @@ func (r *Runner) step(c Command) error {
 	}
 	r.report(Result{Line: c.Line, Verb: c.Words[0], Args: r.public(c.Words)[1:], Text: out, Err: err})
 	if err == nil {
-		return nil
+		return r.Forbidden()
 	}
 	f := &Failure{File: r.file, Line: c.Line, Verb: c.Words[0], Err: err}
 	if errors.Is(err, ErrUsage) {
@@ -120,17 +118,20 @@ func (r *Runner) Stop() {
 	defer r.turn.Unlock()
 }
 
-// Forbidden returns the *Failure of the first forbidden marker that has come.
+// Forbidden returns the *Failure of the first forbidden marker that was found.
 // Run asks after each line; it is worth asking again when the system is down.
+// It must not be called while a line may run.
 func (r *Runner) Forbidden() error {
 	for _, f := range r.forbidden {
 		select {
 		case line := <-f.seen:
-			return &Failure{f.file, f.line, "forbid", fmt.Errorf("%w: %q", ErrForbidden, line)}
+			if r.breach == nil {
+				r.breach = &Failure{f.file, f.line, "forbid", fmt.Errorf("%w: %q", ErrForbidden, line)}
+			}
 		default:
 		}
 	}
-	return nil
+	return r.breach
 }
 
 // run runs one command.

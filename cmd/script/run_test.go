@@ -87,7 +87,11 @@ func TestForbid(t *testing.T) {
 	if n := len(w.results); n != 5 {
 		t.Errorf("%d lines ran", n)
 	}
-	w.run(t, "login alice pin 123456\nforbid \"session end\"\n")
+	if f := w.fail(t, "users\n"); !errors.Is(f, ErrForbidden) {
+		t.Errorf("it is forgotten: %v", f)
+	}
+	w = newWorld(t, bySeed())
+	w.run(t, unsealed+"forbid \"session end\"\n")
 	w.shutdown()
 	if err := w.runner.Forbidden(); !errors.Is(err, ErrForbidden) {
 		t.Errorf("after the shutdown: %v", err)
