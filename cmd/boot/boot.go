@@ -67,6 +67,7 @@ type System struct {
 	facets  map[edge]ipc.Slot // init's slots
 	nonce   [policyd.DigestKeySize]byte
 	booted  bool
+	down    sync.Once
 
 	launching sync.Mutex
 	launcher  *Launcher
@@ -281,7 +282,10 @@ func (s *System) Await(done <-chan struct{}) bool { return s.sched.Await(done) }
 
 // Shutdown stops every service, the last one first, and everything that was
 // started for them. Sessions end: what has to be written for that is written.
-func (s *System) Shutdown() {
+// Doing it again does nothing.
+func (s *System) Shutdown() { s.down.Do(s.shutdown) }
+
+func (s *System) shutdown() {
 	if s.booted {
 		s.endSessions()
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"nexus.internal/os/ipc"
@@ -15,7 +16,9 @@ import (
 )
 
 // disk is what survives a boot: files, and what keymintd's files would hold.
+// Several services use it, which on goroutines run at the same time.
 type disk struct {
+	mu    sync.Mutex
 	files map[string][]byte
 	roots map[string]*root
 
@@ -49,8 +52,30 @@ func (d *disk) reboot() *disk {
 	return next
 }
 
+// file answers a file, and whether it is there.
+func (d *disk) file(path string) ([]byte, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	data, ok := d.files[path]
+	return data, ok
+}
+
+// failing answers the error that the test has in store for an operation; once
+// takes it out of the store.
+func (d *disk) failing(service, op uint16, once bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.fail[at(service, op)]
+	if once {
+		delete(d.fail, at(service, op))
+	}
+	return err
+}
+
 // change does a durable change, or what the test has in store for it.
 func (d *disk) change(service, op uint16, effect func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.fail[at(service, op)]; err != nil {
 		return err
 	}
@@ -124,10 +149,10 @@ func newDoubleFS(t *ipc.Task, d *disk) *doubleFS {
 func (f *doubleFS) Start(context.Context) error { return nil }
 
 func (f *doubleFS) read(_ context.Context, _ *ipc.Request, q *wire.ReadFileRequest) (*wire.ReadFileReply, error) {
-	if err := f.disk.fail[at(onFS, wire.OpReadFile)]; err != nil {
+	if err := f.disk.failing(onFS, wire.OpReadFile, false); err != nil {
 		return nil, err
 	}
-	file, ok := f.disk.files[q.Path]
+	file, ok := f.disk.file(q.Path)
 	if !ok {
 		return nil, ipc.NotFound
 	}
@@ -145,6 +170,8 @@ func (f *doubleFS) replace(ctx context.Context, _ *ipc.Request, q *wire.ReplaceF
 }
 
 func (f *doubleFS) list(_ context.Context, _ *ipc.Request, q *wire.ListFilesRequest) (*wire.ListFilesReply, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
 	p := &wire.ListFilesReply{}
 	for path := range f.disk.files {
 		if strings.HasPrefix(path, q.Prefix) && path > q.After {
@@ -275,7 +302,7 @@ func (m *doubleMint) sealKeys(ctx context.Context, _ *ipc.Request, q *wire.SealK
 	if err := m.task.Sleep(ctx, time.Millisecond/2); err != nil {
 		return nil, err
 	}
-	if err := m.disk.fail[at(onMint, wire.OpSealKeys)]; err != nil {
+	if err := m.disk.failing(onMint, wire.OpSealKeys, false); err != nil {
 		return nil, err
 	}
 	delete(m.open, q.Sid)
@@ -307,12 +334,11 @@ func (s *doubleStore) openVault(ctx context.Context, r *ipc.Request, q *wire.Ope
 	if err := s.task.Sleep(ctx, time.Millisecond); err != nil {
 		return nil, err
 	}
-	if err := s.disk.fail[at(onStore, wire.OpOpenVault)]; err != nil {
-		delete(s.disk.fail, at(onStore, wire.OpOpenVault)) // Once.
+	if err := s.disk.failing(onStore, wire.OpOpenVault, true); err != nil {
 		return nil, err
 	}
 	user := r.Stamp.User
-	file, found := s.disk.files[vaultFile(user)]
+	file, found := s.disk.file(vaultFile(user))
 	switch {
 	case !r.Stamp.Unsealed:
 		return nil, ipc.Sealed
@@ -332,7 +358,7 @@ func (s *doubleStore) openVault(ctx context.Context, r *ipc.Request, q *wire.Ope
 }
 
 func (s *doubleStore) forgetVault(_ context.Context, _ *ipc.Request, q *wire.ForgetVaultRequest) (*wire.ForgetVaultReply, error) {
-	if s.disk.files[vaultFile(q.User)] == nil {
+	if file, _ := s.disk.file(vaultFile(q.User)); file == nil {
 		return nil, ipc.NotFound
 	}
 	return &wire.ForgetVaultReply{}, s.disk.change(onStore, wire.OpForgetVault, func() {
