@@ -130,7 +130,7 @@ func TestRequestsParkAndActorsDoNot(t *testing.T) {
 		}
 		order = append(order, "quick")
 	})
-	r.Sched.Await(slow)
+	r.Sched.Await(slow, nil)
 	if fmt.Sprint(order) != "[quick slow]" {
 		t.Errorf("order %v: a parked request held the actor", order)
 	}
@@ -186,7 +186,7 @@ func TestCallersInFlightLearnOfAPanicAtOnce(t *testing.T) {
 		}
 		_, _ = call(ctx, app, slot, opPanic, "")
 	})
-	r.Sched.Await(slept)
+	r.Sched.Await(slept, nil)
 	if waited > ipc.Time(2*time.Millisecond) {
 		t.Errorf("waited %d ns of virtual time", waited)
 	}
@@ -369,7 +369,7 @@ func traceOf(t *testing.T, seed uint64) uint64 {
 			})
 		}
 		for _, d := range done {
-			if !r.Sched.Await(d) {
+			if !r.Sched.Await(d, nil) {
 				t.Fatal("somebody waits forever")
 			}
 		}

@@ -42,9 +42,11 @@ type Scheduler interface {
 	Bind(k Ticker)
 	// Dispatcher returns what runs the turns of one actor.
 	Dispatcher() Dispatcher
-	// Await runs, or lets run, until done is closed. It reports false when
-	// that can never happen.
-	Await(done <-chan struct{}) bool
+	// Await runs, or lets run, until done or, if that is not nil, cut is
+	// closed. It reports whether done is.
+	Await(done, cut <-chan struct{}) bool
+	// Advance puts the clock forward by d; what falls due meanwhile does so.
+	Advance(d time.Duration)
 	// Close stops everything the scheduler started, and waits for it.
 	Close()
 }
@@ -154,7 +156,7 @@ func (e *Engine) Stop() {
 	for i := len(hosts) - 1; i >= 0; i-- {
 		h := hosts[i]
 		e.system.Root.Stop(h.self)
-		e.sched.Await(h.retired)
+		e.sched.Await(h.retired, nil)
 	}
 	e.system.Shutdown()
 }

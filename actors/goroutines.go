@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nexus.internal/os/ipc"
@@ -21,6 +22,7 @@ const throughput = 64
 // pool of workers for offloaded jobs, the machine's monotonic clock.
 type Goroutines struct {
 	start time.Time
+	ahead atomic.Int64 // nanoseconds that the clock was put forward
 	all   sync.WaitGroup
 	quit  chan struct{}
 	once  sync.Once
@@ -62,8 +64,10 @@ func (g *Goroutines) Bind(k Ticker) {
 	go g.reap()
 }
 
-// Now is the time since the scheduler was made.
-func (g *Goroutines) Now() ipc.Time { return ipc.Time(time.Since(g.start)) + 1 }
+// Now is the time since the scheduler was made, and what it was put forward.
+func (g *Goroutines) Now() ipc.Time {
+	return ipc.Time(time.Since(g.start)) + ipc.Time(g.ahead.Load()) + 1
+}
 
 // Alarm wakes the reaper if it would sleep too long.
 func (g *Goroutines) Alarm(at ipc.Time) {
@@ -181,10 +185,23 @@ func (g *Goroutines) Dispatcher() Dispatcher {
 	return d
 }
 
-// Await waits till done is closed.
-func (g *Goroutines) Await(done <-chan struct{}) bool {
-	<-done
-	return true
+// Await waits till done or cut is closed.
+func (g *Goroutines) Await(done, cut <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-cut:
+		return false
+	}
+}
+
+// Advance puts the clock forward.
+func (g *Goroutines) Advance(d time.Duration) {
+	g.ahead.Add(int64(d))
+	select {
+	case g.alarms <- struct{}{}:
+	default:
+	}
 }
 
 // Close stops every goroutine, once its work is done, and waits for them.

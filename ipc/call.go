@@ -77,7 +77,7 @@ func (t *Task) Call(ctx context.Context, m Msg, out []byte) (Reply, error) {
 		return Reply{}, err
 	}
 	k := t.kernel
-	f.msg, f.out = m, out[:0]
+	f.msg, f.out, f.passed = m, out[:0], false
 	code := k.send(f, deadline)
 	if code != OK && f.waiting == waitNone {
 		f.msg, f.out = Msg{}, nil
@@ -122,8 +122,8 @@ func (k *Kernel) await(ctx context.Context, f *fiber, t *Task) Code {
 	return k.wait(ctx, f)
 }
 
-// send checks a request, stamps it and queues it. With QueueFull the fiber has
-// been put among those that wait for room, unless it does not want to wait.
+// send checks a request, stamps it and queues it. With another code than OK the
+// fiber may wait all the same, for room or because of an injected fault.
 func (k *Kernel) send(f *fiber, deadline Time) Code {
 	t, m := f.task, &f.msg
 	ep, code := k.target(t, m)
@@ -139,6 +139,9 @@ func (k *Kernel) send(f *fiber, deadline Time) Code {
 		if held, err := t.table.Lookup(m.Move); err != nil || held.Kind.Fixed() || !ep.takes {
 			return k.refuse(f, ep, PermissionDenied, capability.Accepted)
 		}
+	}
+	if code, stopped := k.hinder(f, ep, deadline); stopped {
+		return code
 	}
 	if code := ep.admits(len(m.Body)); code != OK {
 		if code == QueueFull && !m.Nonblock {

@@ -19,6 +19,8 @@ const (
 	waitDrain            // the last handler of an old epoch
 	waitReady            // the start of a service
 	waitOffload          // work on a worker; cannot be cut short
+	waitTransit          // a request that an injected fault delays
+	waitLost             // an answer that an injected fault has lost
 )
 
 // origin says where a fiber comes from.
@@ -53,6 +55,8 @@ type fiber struct {
 	msg      Msg
 	out      []byte
 	code     Code
+	due      Time        // with waitTransit: the deadline of the call
+	passed   bool        // the call has met its fault, or none
 	answered atomic.Bool // set when the wait is over; for who runs another task meanwhile
 	next     *fiber      // in the free list
 }

@@ -23,6 +23,8 @@ type Config struct {
 	// Tap, if set, sees every trace event, in order and under the kernel's
 	// lock: it must be quick and must not call the kernel.
 	Tap func(TraceEvent)
+	// Injector, if set, makes things go wrong on purpose.
+	Injector Injector
 }
 
 // Stats counts what a kernel did. Counters only go up; levels are as of now.
@@ -71,6 +73,7 @@ type Kernel struct {
 	freeFiber *fiber
 	buffers   bufferPool
 	ring      ring
+	injector  Injector
 	stats     Stats
 
 	console sync.Mutex
@@ -87,6 +90,7 @@ func New(cfg Config) *Kernel {
 		sidBase:   uint64(cfg.Boot) << 32,
 		apps:      make(map[string]uint64),
 		tokens:    capability.NewTokens(&cfg.TokenKey),
+		injector:  cfg.Injector,
 		out:       cfg.Console,
 	}
 	k.ring.tap = cfg.Tap
@@ -184,6 +188,10 @@ func (k *Kernel) Tick() {
 }
 
 func (k *Kernel) expire(f *fiber) {
+	if f.waiting == waitTransit && k.now < f.due {
+		k.arrive(f)
+		return
+	}
 	code := TimedOut
 	if f.waiting == waitSleep {
 		code = OK

@@ -87,6 +87,10 @@ func (r *Request) Reply(code Code, body []byte) error {
 		k.stats.Repeated++
 		return PermissionDenied
 	}
+	fault, _ := k.inject(AtReply, c.sender.Name, c.ep, c.op)
+	if fault == FaultCrash {
+		sabotage()
+	}
 	c.replied = true
 	f := c.caller
 	if f == nil {
@@ -100,6 +104,13 @@ func (r *Request) Reply(code Code, body []byte) error {
 		return Denied
 	}
 	c.caller = nil
+	if fault == FaultDrop {
+		k.stats.Late++
+		deadline := f.expires
+		k.clearTimer(f)
+		k.lose(f, deadline)
+		return nil
+	}
 	f.out = append(f.out, body...)
 	k.stats.Replies++
 	k.traceCall(TraceReply, c, len(body), code, capability.Accepted)

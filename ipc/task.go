@@ -45,6 +45,7 @@ type Task struct {
 	starting   bool // a start is due
 	ready      bool
 	startErr   error
+	sabotaged  bool // a panic was asked for
 	awaiting   []*fiber
 
 	queuedBytes int // at all endpoints it owns

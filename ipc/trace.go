@@ -19,6 +19,7 @@ const (
 	TraceSession
 	TraceToken
 	TraceOffload
+	TraceFault // injected
 )
 
 // TraceEvent is one system call or its consequence. It never holds a payload.

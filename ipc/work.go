@@ -13,6 +13,7 @@ const (
 	jobStart job = iota + 1
 	jobEvent
 	jobServe
+	jobPanic // a panic that was asked for
 )
 
 // Work is one activation of a service: its start, an event or a request, on a
@@ -29,6 +30,7 @@ type Work struct {
 	call   *call   // being served
 	req    Request // the handler's view of it, and the handler's to spoil
 	done   bool
+	crash  bool // the handler is to panic, because that was asked for
 	failed *PanicReport
 	err    error // of a start
 }
@@ -82,6 +84,10 @@ func (t *Task) Next() *Work {
 	}
 	if t.exited {
 		return nil
+	}
+	if t.sabotaged && t.ready {
+		t.sabotaged = false
+		return t.begin(jobPanic)
 	}
 	if t.starting && len(t.active) == 0 {
 		t.starting = false
@@ -147,6 +153,9 @@ func (k *Kernel) accept(t *Task, ep *endpoint, c *call) *Work {
 	if c.caller != nil {
 		w.fiber.deadline = c.caller.expires
 	}
+	if fault, _ := k.inject(AtDeliver, c.sender.Name, ep, c.op); fault == FaultCrash {
+		w.crash = true
+	}
 	k.traceCall(TraceDeliver, c, len(c.body), OK, capability.Accepted)
 	k.admitWaiting(ep)
 	return w
@@ -161,7 +170,7 @@ func (t *Task) begin(j job) *Work {
 	} else {
 		w = newWork(t)
 	}
-	w.job, w.gen, w.done, w.failed, w.err = j, t.generation, false, nil, nil
+	w.job, w.gen, w.done, w.crash, w.failed, w.err = j, t.generation, false, false, nil, nil
 	w.fiber.reset(t, w)
 	t.active = append(t.active, w)
 	return w
@@ -192,7 +201,12 @@ func (w *Work) serve() {
 			h.Event(&w.fiber, w.event)
 		}
 	case jobServe:
+		if w.crash {
+			sabotage()
+		}
 		svc.Serve(&w.fiber, &w.req)
+	case jobPanic:
+		sabotage()
 	}
 }
 
@@ -274,6 +288,8 @@ func (t *Task) hasWork() bool {
 		return len(t.active) == 0
 	case !t.ready:
 		return false
+	case t.sabotaged:
+		return true
 	case len(t.events) > 0:
 		return true
 	}

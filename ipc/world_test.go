@@ -217,7 +217,7 @@ func (c *client) do(fn func(ctx context.Context)) {
 func (w *world) await(all ...<-chan struct{}) {
 	w.t.Helper()
 	for _, done := range all {
-		if !w.Sched.Await(done) {
+		if !w.Sched.Await(done, nil) {
 			w.t.Fatal("nobody can run and somebody waits")
 		}
 	}

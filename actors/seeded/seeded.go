@@ -13,6 +13,7 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"time"
 
 	"nexus.internal/os/actors"
 	"nexus.internal/os/ipc"
@@ -31,6 +32,7 @@ type Executor struct {
 	ready  []func()
 	steps  uint64
 	stops  []func()
+	watch  func()
 }
 
 var _ actors.Scheduler = (*Executor)(nil)
@@ -81,17 +83,43 @@ func (e *Executor) Release(ipc.Parker) {}
 // Dispatcher puts an actor's turns among what can run.
 func (e *Executor) Dispatcher() actors.Dispatcher { return dispatcher{e} }
 
-// Await runs until done is closed; it reports false if nothing can run any more.
-func (e *Executor) Await(done <-chan struct{}) bool {
-	return e.Run(func() bool {
-		select {
-		case <-done:
-			return true
-		default:
-			return false
-		}
+// Await runs until done or cut is closed; it reports false if cut is, or if
+// nothing can run any more.
+func (e *Executor) Await(done, cut <-chan struct{}) bool {
+	finished := false
+	e.Run(func() bool {
+		finished = closed(done)
+		return finished || closed(cut)
 	})
+	return finished
 }
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Advance lets time pass, with everything that falls due or can run meanwhile.
+func (e *Executor) Advance(d time.Duration) {
+	until := e.now.Add(d)
+	for {
+		for len(e.ready) > 0 {
+			e.step()
+		}
+		if e.alarm == 0 || e.alarm > until {
+			break
+		}
+		e.advance()
+	}
+	e.now = max(e.now, until)
+}
+
+// Watch has fn called after every step, for who follows a run step by step.
+func (e *Executor) Watch(fn func()) { e.watch = fn }
 
 // Run runs until stop says so, which is asked before each step. It reports
 // false if nobody can run and no deadline is left: whoever waits, waits forever.
@@ -116,6 +144,9 @@ func (e *Executor) step() {
 	e.ready = e.ready[:last]
 	e.steps++
 	run()
+	if e.watch != nil {
+		e.watch()
+	}
 }
 
 // advance moves time to the next deadline.

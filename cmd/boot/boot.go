@@ -14,6 +14,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/services/identityd"
+	"nexus.internal/os/services/keystored/vault"
 	"nexus.internal/os/services/policyd"
 	"nexus.internal/os/services/rngd"
 	"nexus.internal/os/services/statefsd/bootrec"
@@ -48,7 +49,21 @@ type Config struct {
 	Audit func(policyd.Record)
 	// Tap sees every event of the kernel's trace, in order.
 	Tap func(ipc.TraceEvent)
+	// Cut is closed when the power is cut. From then on nobody is waited for;
+	// who closes it makes sure that nothing reaches disk and console any more.
+	Cut <-chan struct{}
+	// Injector makes things go wrong on purpose.
+	Injector ipc.Injector
+	// Quotas are those of vaults; a zero field means the shipped one, and
+	// none can be larger.
+	Quotas vault.Limits
+	// Daemons are services beside the system's own, in the order of their
+	// start, which is after those.
+	Daemons []Daemon
 }
+
+// ErrPowerCut says that the power was cut before the system was up.
+var ErrPowerCut = errors.New("boot: the power was cut")
 
 // System is a booted system.
 type System struct {
@@ -59,12 +74,13 @@ type System struct {
 	Audit *policyd.AuditLog
 
 	cfg     Config
+	rows    []row
 	sched   actors.Scheduler
 	engine  *actors.Engine
 	init    *ipc.Task
 	factory ipc.Slot
 	tasks   map[string]*ipc.Task
-	facets  map[edge]ipc.Slot // init's slots
+	facets  map[Edge]ipc.Slot // init's slots
 	nonce   [policyd.DigestKeySize]byte
 	booted  bool
 	down    sync.Once
@@ -93,6 +109,10 @@ func Boot(cfg Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows, err := cfg.rows()
+	if err != nil {
+		return nil, err
+	}
 	if first {
 		// The mode must be on record before the first secret is made in it.
 		if err := bootrec.Commit(cfg.Disk, mode, count); err != nil {
@@ -103,6 +123,7 @@ func Boot(cfg Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.rows = rows
 	if err := s.start(rules); err != nil {
 		s.Shutdown()
 		return nil, err
@@ -144,9 +165,9 @@ func assemble(cfg Config, count uint64) (*System, error) {
 	}
 	s := &System{
 		Boot: count, Audit: new(policyd.AuditLog), cfg: cfg, sched: cfg.Scheduler,
-		tasks: make(map[string]*ipc.Task), facets: make(map[edge]ipc.Slot),
+		tasks: make(map[string]*ipc.Task), facets: make(map[Edge]ipc.Slot),
 	}
-	kcfg := ipc.Config{Executor: s.sched, Boot: uint32(count), Console: cfg.Console, Tap: cfg.Tap}
+	kcfg := ipc.Config{Executor: s.sched, Boot: uint32(count), Console: cfg.Console, Tap: cfg.Tap, Injector: cfg.Injector}
 	if err := s.draw(kcfg.TokenKey[:], s.nonce[:]); err != nil {
 		s.sched.Close()
 		return nil, err
@@ -174,7 +195,7 @@ func (s *System) draw(into ...[]byte) error {
 }
 
 func (s *System) makeInit() (err error) {
-	s.init, err = s.Kernel.NewTask(ipc.TaskSpec{Name: "init", Marks: []string{"init:"}})
+	s.init, err = s.Kernel.NewTask(ipc.TaskSpec{Name: initName, Marks: []string{"init:"}})
 	if err != nil {
 		return err
 	}
@@ -186,7 +207,7 @@ func (s *System) makeInit() (err error) {
 // services one by one.
 func (s *System) start(rules *policyd.Rules) error {
 	s.init.Mark("init: start")
-	for _, r := range table {
+	for _, r := range s.rows {
 		if err := s.declare(r); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -197,10 +218,13 @@ func (s *System) start(rules *policyd.Rules) error {
 		defer close(done)
 		failed = s.startAll(ctx, rules)
 	})
-	if !s.sched.Await(done) {
-		return errors.New("boot: a service waits forever")
+	switch {
+	case s.Await(done):
+		return failed
+	case s.Cut():
+		return ErrPowerCut
 	}
-	return failed
+	return errors.New("boot: a service waits forever")
 }
 
 func (s *System) declare(r row) error {
@@ -210,11 +234,11 @@ func (s *System) declare(r row) error {
 	}
 	s.tasks[r.name] = t
 	for i, f := range r.facets {
-		slot, err := s.init.NewEndpoint(s.factory, t, ipc.EndpointSpec{Depth: f.depth, Parallel: f.parallel, Ops: f.ops})
+		slot, err := s.init.NewEndpoint(s.factory, t, ipc.EndpointSpec{Depth: f.Depth, Parallel: f.Parallel, Ops: f.Ops})
 		if err != nil {
 			return err
 		}
-		s.facets[edge{r.name, uint8(i)}] = slot
+		s.facets[Edge{r.name, uint8(i)}] = slot
 	}
 	return nil
 }
@@ -223,7 +247,7 @@ func (s *System) declare(r row) error {
 const startTimeout = 25 * time.Second
 
 func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
-	for _, r := range table {
+	for _, r := range s.rows {
 		t := s.tasks[r.name]
 		slots, err := s.connect(t, r.calls)
 		if err != nil {
@@ -247,8 +271,8 @@ func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
 }
 
 // connect gives a task SEND on the facets that it may call.
-func (s *System) connect(t *ipc.Task, calls []edge) (map[edge]ipc.Slot, error) {
-	slots := make(map[edge]ipc.Slot, len(calls))
+func (s *System) connect(t *ipc.Task, calls []Edge) (map[Edge]ipc.Slot, error) {
+	slots := make(map[Edge]ipc.Slot, len(calls))
 	for _, e := range calls {
 		slot, err := s.init.Derive(s.facets[e], capability.Send, t)
 		if err != nil {
@@ -274,19 +298,33 @@ func (s *System) Run(t *ipc.Task, fn func(ctx context.Context)) bool {
 		defer close(done)
 		fn(ctx)
 	})
-	return s.sched.Await(done)
+	return s.Await(done)
 }
 
-// Await waits till done is closed, as Run waits for its fn.
-func (s *System) Await(done <-chan struct{}) bool { return s.sched.Await(done) }
+// Await waits till done is closed, as Run waits for its fn. It reports false
+// also if the power is cut before.
+func (s *System) Await(done <-chan struct{}) bool { return s.sched.Await(done, s.cfg.Cut) }
+
+// Cut says whether the power was cut.
+func (s *System) Cut() bool {
+	select {
+	case <-s.cfg.Cut:
+		return true
+	default:
+		return false
+	}
+}
+
+// Advance puts the kernel's clock forward: what falls due meanwhile does so.
+func (s *System) Advance(d time.Duration) { s.sched.Advance(d) }
 
 // Shutdown stops every service, the last one first, and everything that was
-// started for them. Sessions end: what has to be written for that is written.
-// Doing it again does nothing.
+// started for them. Sessions end: what has to be written for that is written,
+// unless the power was cut. Doing it again does nothing.
 func (s *System) Shutdown() { s.down.Do(s.shutdown) }
 
 func (s *System) shutdown() {
-	if s.booted {
+	if s.booted && !s.Cut() {
 		s.endSessions()
 	}
 	s.engine.Stop()

@@ -155,6 +155,13 @@ type App struct {
 	Keychain *keychain.Client
 	// Config is what the app was handed.
 	Config keychain.Config
+	slots  map[Edge]ipc.Slot
+}
+
+// Slot is the app's capability to call a facet, if it was handed one.
+func (a *App) Slot(e Edge) (ipc.Slot, bool) {
+	slot, ok := a.slots[e]
+	return slot, ok
 }
 
 // Exit ends the app's task; its token dies with it.
@@ -168,11 +175,11 @@ func (l *Launcher) Launch(ctx context.Context, sid uint64, app string, rights ca
 	if err != nil {
 		return nil, err
 	}
-	slots, err := s.connect(t, appCalls)
+	slots, err := s.connect(t, s.cfg.appCalls())
 	if err == nil {
 		cfg := keychain.Config{Store: slots[appCalls[0]], Keys: slots[appCalls[1]]}
 		if cfg.Token, err = l.token(ctx, sid, app, t, rights); err == nil {
-			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg}, nil
+			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg, slots: slots}, nil
 		}
 	}
 	t.Exit()

@@ -19,20 +19,20 @@ const stateRoot = "state"
 
 // factoryOf returns what makes a service's instances from the slots that its
 // row of the table gave it.
-func (s *System) factoryOf(t *ipc.Task, slots map[edge]ipc.Slot, rules *policyd.Rules) (func() ipc.Service, error) {
-	slot := func(service string, facet uint8) ipc.Slot { return slots[edge{service, facet}] }
+func (s *System) factoryOf(t *ipc.Task, slots map[Edge]ipc.Slot, rules *policyd.Rules) (func() ipc.Service, error) {
+	slot := func(service string, facet uint8) ipc.Slot { return slots[Edge{service, facet}] }
 	switch t.Name() {
 	case RNGD:
 		source := s.cfg.Chance(s.Boot)
 		return func() ipc.Service { return rngd.New(t, source) }, nil
 	case StateFSD:
 		return func() ipc.Service {
-			return statefsd.New(t, statefsd.Config{Disk: s.cfg.Disk, Root: stateRoot, Grants: files})
+			return statefsd.New(t, statefsd.Config{Disk: s.cfg.Disk, Root: stateRoot, Grants: s.cfg.grants()})
 		}, nil
 	case PolicyD:
 		return func() ipc.Service {
 			return policyd.New(t, policyd.Config{
-				Rules: rules, EnforcementPoints: []string{IdentityD}, Services: reserved(),
+				Rules: rules, EnforcementPoints: []string{IdentityD}, Services: reserved(s.rows),
 				DigestKey: s.nonce, Log: s.Audit, Audit: s.cfg.Audit,
 			})
 		}, nil
@@ -40,7 +40,7 @@ func (s *System) factoryOf(t *ipc.Task, slots map[edge]ipc.Slot, rules *policyd.
 		cfg := keymintd.Config{RNG: slot(RNGD, wire.FacetMain), StateFS: slot(StateFSD, wire.FacetMain)}
 		return func() ipc.Service { return keymintd.New(t, cfg) }, nil
 	case KeyStoreD:
-		cfg := keystored.Config{StateFS: slot(StateFSD, wire.FacetMain), KeyMint: slot(KeyMintD, wire.FacetVault)}
+		cfg := keystored.Config{StateFS: slot(StateFSD, wire.FacetMain), KeyMint: slot(KeyMintD, wire.FacetVault), Limits: s.cfg.Quotas}
 		return func() ipc.Service { return keystored.New(t, cfg) }, nil
 	case IdentityD:
 		authority, err := s.Kernel.GrantAuthority(t)
@@ -51,13 +51,16 @@ func (s *System) factoryOf(t *ipc.Task, slots map[edge]ipc.Slot, rules *policyd.
 		}
 		return func() ipc.Service { return identityd.New(t, cfg) }, err
 	}
+	if f := s.cfg.daemon(t, slots); f != nil {
+		return f, nil
+	}
 	return nil, ipc.NoSuchEndpoint
 }
 
 // reserved lists the names that no app may have.
-func reserved() []string {
-	names := []string{"init", LauncherName}
-	for _, r := range table {
+func reserved(rows []row) []string {
+	names := []string{initName, LauncherName}
+	for _, r := range rows {
 		names = append(names, r.name)
 	}
 	return names

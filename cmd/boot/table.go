@@ -10,6 +10,7 @@ import (
 
 // Names of services: what the kernel stamps on their messages.
 const (
+	initName     = "init"
 	RNGD         = "rngd"
 	StateFSD     = "statefsd"
 	PolicyD      = "policyd"
@@ -23,18 +24,18 @@ const (
 // lets it reach the app's records behind the vault facet.
 const appRights = capability.Put | capability.Get | capability.Del | capability.List
 
-// facet is one endpoint of a service.
-type facet struct {
-	name     string
-	depth    int
-	parallel int
-	ops      []ipc.Op
+// Facet is one endpoint of a service.
+type Facet struct {
+	Name     string
+	Depth    int // requests that may wait
+	Parallel int // requests that may be served at once
+	Ops      []ipc.Op
 }
 
-// edge says that a service may call another one's facet.
-type edge struct {
-	service string
-	facet   uint8
+// Edge names a service's facet, for those who may call it.
+type Edge struct {
+	Service string
+	Facet   uint8
 }
 
 // row is one service: what it answers, what it may print, whom it may call.
@@ -42,8 +43,8 @@ type row struct {
 	name   string
 	marks  []string
 	guards bool // its crash seals every session
-	facets []facet
-	calls  []edge
+	facets []Facet
+	calls  []Edge
 }
 
 // table lists the services in the order of their start. Calls go one way only:
@@ -52,27 +53,27 @@ type row struct {
 var table = []row{
 	{
 		name: RNGD, marks: []string{"rngd:"},
-		facets: []facet{{name: "entropy", depth: 64, parallel: 32, ops: plain(wire.OpEntropy)}},
+		facets: []Facet{{Name: "entropy", Depth: 64, Parallel: 32, Ops: plain(wire.OpEntropy)}},
 	},
 	{
 		name: StateFSD, marks: []string{"statefsd:"},
-		facets: []facet{{name: "files", depth: 128, parallel: 64, ops: plain(
+		facets: []Facet{{Name: "files", Depth: 128, Parallel: 64, Ops: plain(
 			wire.OpReadFile, wire.OpReplaceFile, wire.OpAppendFile, wire.OpTruncateFile,
 			wire.OpRenameFile, wire.OpRemoveFile, wire.OpListFiles)}},
 	},
 	{
 		name: PolicyD, marks: []string{"policyd:"},
-		facets: []facet{{name: "decide", depth: 64, parallel: 32, ops: plain(wire.OpDecide)}},
+		facets: []Facet{{Name: "decide", Depth: 64, Parallel: 32, Ops: plain(wire.OpDecide)}},
 	},
 	{
 		name: KeyMintD, marks: []string{"keymintd:"}, guards: true,
-		facets: []facet{
-			wire.FacetAdmin: {name: "admin", depth: 32, parallel: 32, ops: append(plain(
+		facets: []Facet{
+			wire.FacetAdmin: {Name: "admin", Depth: 32, Parallel: 32, Ops: append(plain(
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
 				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal})},
-			wire.FacetVault: {name: "vault", depth: 256, parallel: 256, ops: needing(appRights,
+			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Ops: needing(appRights,
 				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment)},
-			wire.FacetKeys: {name: "keys", depth: 64, parallel: 64, ops: []ipc.Op{
+			wire.FacetKeys: {Name: "keys", Depth: 64, Parallel: 64, Ops: []ipc.Op{
 				{Code: wire.OpGenerateKey, Need: capability.Generate},
 				{Code: wire.OpPublicKey, Need: capability.Generate | capability.Sign},
 				{Code: wire.OpSign, Need: capability.Sign},
@@ -82,42 +83,42 @@ var table = []row{
 				{Code: wire.OpUnwrapKey, Need: capability.Wrap},
 			}},
 		},
-		calls: []edge{{RNGD, wire.FacetMain}, {StateFSD, wire.FacetMain}},
+		calls: []Edge{{RNGD, wire.FacetMain}, {StateFSD, wire.FacetMain}},
 	},
 	{
 		name: IdentityD, marks: []string{"identityd:", "identity:"},
-		facets: []facet{
-			wire.FacetMain: {name: "login", depth: 64, parallel: identityd.LoginParallel, ops: plain(
+		facets: []Facet{
+			wire.FacetMain: {Name: "login", Depth: 64, Parallel: identityd.LoginParallel, Ops: plain(
 				wire.OpCreateUser, wire.OpListUsers, wire.OpRemoveUser, wire.OpSetCredential,
 				wire.OpStartSession, wire.OpUnsealSession, wire.OpLockSession, wire.OpEndSession,
 				wire.OpActiveSession, wire.OpIssueToken)},
-			wire.FacetQuery: {name: "query", depth: 64, parallel: 32, ops: plain(wire.OpActiveSession)},
+			wire.FacetQuery: {Name: "query", Depth: 64, Parallel: 32, Ops: plain(wire.OpActiveSession)},
 		},
-		calls: []edge{
+		calls: []Edge{
 			{RNGD, wire.FacetMain}, {StateFSD, wire.FacetMain}, {PolicyD, wire.FacetMain},
 			{KeyMintD, wire.FacetAdmin}, {KeyStoreD, wire.FacetOpen},
 		},
 	},
 	{
 		name: KeyStoreD, marks: []string{"keystore:"},
-		facets: []facet{
-			wire.FacetStore: {name: "store", depth: 128, parallel: 128, ops: []ipc.Op{
+		facets: []Facet{
+			wire.FacetStore: {Name: "store", Depth: 128, Parallel: 128, Ops: []ipc.Op{
 				{Code: wire.OpPut, Need: capability.Put},
 				{Code: wire.OpGet, Need: capability.Get},
 				{Code: wire.OpDelete, Need: capability.Del},
 				{Code: wire.OpList, Need: capability.List},
 			}},
-			wire.FacetOpen: {name: "open", depth: 32, parallel: 32, ops: append(plain(wire.OpForgetVault),
+			wire.FacetOpen: {Name: "open", Depth: 32, Parallel: 32, Ops: append(plain(wire.OpForgetVault),
 				ipc.Op{Code: wire.OpOpenVault, Need: appRights})},
 		},
-		calls: []edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},
+		calls: []Edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},
 	},
 }
 
 // What the launcher and the apps that it starts may call.
 var (
-	launcherCalls = []edge{{IdentityD, wire.FacetMain}, {IdentityD, wire.FacetQuery}}
-	appCalls      = []edge{{KeyStoreD, wire.FacetStore}, {KeyMintD, wire.FacetKeys}}
+	launcherCalls = []Edge{{IdentityD, wire.FacetMain}, {IdentityD, wire.FacetQuery}}
+	appCalls      = []Edge{{KeyStoreD, wire.FacetStore}, {KeyMintD, wire.FacetKeys}}
 )
 
 // files says who may touch which file under state:. keymintd sees whether there

@@ -12,7 +12,7 @@ func TestCallsGoOneWay(t *testing.T) {
 	calls := make(map[string][]string)
 	for _, r := range table {
 		for _, e := range r.calls {
-			calls[r.name] = append(calls[r.name], e.service)
+			calls[r.name] = append(calls[r.name], e.Service)
 		}
 	}
 	if loop := findLoop(calls); loop != nil {
@@ -48,7 +48,7 @@ func findLoop(calls map[string][]string) []string {
 // TestEdgesLeadSomewhere finds rows that name a service or a facet that is not
 // there, and facets that nobody may call.
 func TestEdgesLeadSomewhere(t *testing.T) {
-	called := make(map[edge]bool)
+	called := make(map[Edge]bool)
 	edges := slices.Concat(launcherCalls, appCalls)
 	for _, r := range table {
 		edges = append(edges, r.calls...)
@@ -58,35 +58,35 @@ func TestEdgesLeadSomewhere(t *testing.T) {
 	}
 	for _, r := range table {
 		for i, f := range r.facets {
-			e := edge{r.name, uint8(i)}
+			e := Edge{r.name, uint8(i)}
 			if !called[e] {
-				t.Errorf("nobody may call %s of %s", f.name, r.name)
+				t.Errorf("nobody may call %s of %s", f.Name, r.name)
 			}
 			delete(called, e)
 		}
 	}
 	for e := range called {
-		t.Errorf("there is no facet %d of %s", e.facet, e.service)
+		t.Errorf("there is no facet %d of %s", e.Facet, e.Service)
 	}
 }
 
 // TestAppsReachNothingElse pins what an app is handed.
 func TestAppsReachNothingElse(t *testing.T) {
 	for _, e := range appCalls {
-		for _, op := range factsOf(t, e).ops {
+		for _, op := range factsOf(t, e).Ops {
 			if op.Need == 0 {
-				t.Errorf("an app reaches operation %d of %s without a token", op.Code, e.service)
+				t.Errorf("an app reaches operation %d of %s without a token", op.Code, e.Service)
 			}
 		}
 	}
 }
 
-func factsOf(t *testing.T, e edge) facet {
+func factsOf(t *testing.T, e Edge) Facet {
 	for _, r := range table {
-		if r.name == e.service {
-			return r.facets[e.facet]
+		if r.name == e.Service {
+			return r.facets[e.Facet]
 		}
 	}
-	t.Fatalf("no service %s", e.service)
-	return facet{}
+	t.Fatalf("no service %s", e.Service)
+	return Facet{}
 }

@@ -121,7 +121,7 @@ func TestGateLetsThroughInOrder(t *testing.T) {
 				})
 			}
 			for _, done := range over {
-				if !r.Sched.Await(done) {
+				if !r.Sched.Await(done, nil) {
 					t.Fatal("somebody waits forever")
 				}
 			}

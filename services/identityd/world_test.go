@@ -228,7 +228,7 @@ func (w *world) all(fns ...func(ctx context.Context)) {
 		})
 	}
 	for _, over := range done {
-		if !w.Sched.Await(over) {
+		if !w.Sched.Await(over, nil) {
 			w.t.Fatal("somebody waits forever")
 		}
 	}

@@ -161,7 +161,7 @@ func (w *world) all(fns ...func(ctx context.Context)) {
 		})
 	}
 	for _, done := range over {
-		if !w.Sched.Await(done) {
+		if !w.Sched.Await(done, nil) {
 			w.t.Fatal("somebody waits forever")
 		}
 	}

@@ -282,7 +282,7 @@ func (s *system) runSteps(n int) {
 // await waits till somebody is done.
 func (s *system) await(done <-chan struct{}) {
 	s.t.Helper()
-	if !s.rig.Sched.Await(done) {
+	if !s.rig.Sched.Await(done, nil) {
 		s.t.Fatal("somebody waits forever")
 	}
 }

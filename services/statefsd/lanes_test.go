@@ -46,7 +46,7 @@ func TestNothingIsKept(t *testing.T) {
 		})
 	}
 	for _, done := range wait {
-		if !r.Sched.Await(done) {
+		if !r.Sched.Await(done, nil) {
 			t.Fatal("requests wait for each other")
 		}
 	}

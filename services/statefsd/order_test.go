@@ -51,7 +51,7 @@ func orders(t *testing.T, seed uint64) (sent, done []string) {
 		})
 	}
 	for _, ready := range wait {
-		if !s.Sched.Await(ready) {
+		if !s.Sched.Await(ready, nil) {
 			t.Fatal("requests wait for each other")
 		}
 	}

@@ -141,7 +141,7 @@ func (r *Rig) Do(t *ipc.Task, fn func(ctx context.Context)) {
 		defer close(done)
 		fn(ctx)
 	})
-	if !r.Sched.Await(done) {
+	if !r.Sched.Await(done, nil) {
 		r.tb.Fatal("nobody can run and somebody waits")
 	}
 }

@@ -1,0 +1,120 @@
+package ipc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"nexus.internal/os/capability"
+)
+
+// ErrInconsistent says that the kernel's books contradict each other.
+var ErrInconsistent = errors.New("ipc: the kernel is inconsistent")
+
+func inconsistent(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInconsistent, fmt.Sprintf(format, args...))
+}
+
+// Check recounts everything that the kernel keeps count of: requests and bytes
+// in queues, requests being served, capabilities and their rights, tokens and
+// their epochs. It is for tests and for who explores; it changes nothing.
+func (k *Kernel) Check() error {
+	k.lock()
+	defer k.mu.Unlock()
+	total := 0
+	for _, id := range slices.Sorted(maps.Keys(k.tasks)) {
+		t := k.tasks[id]
+		bytes, err := t.check()
+		if err != nil {
+			return err
+		}
+		total += bytes
+	}
+	if total != k.queued {
+		return inconsistent("%d bytes are queued and %d counted", total, k.queued)
+	}
+	return k.checkSessions()
+}
+
+// check recounts one task and answers the bytes queued at its endpoints.
+func (t *Task) check() (bytes int, err error) {
+	if err := t.table.Sound(); err != nil {
+		return 0, inconsistent("%s: %v", t.name, err)
+	}
+	serving := make(map[*endpoint]int)
+	for _, w := range t.active {
+		if w.job == jobServe {
+			serving[w.call.ep]++
+		}
+	}
+	owned := 0
+	for _, ep := range t.facets {
+		if !ep.closed {
+			owned++
+		}
+		n, size := 0, 0
+		for c := ep.first; c != nil; c = c.next {
+			if c.state != callQueued || c.ep != ep {
+				return 0, inconsistent("%s.%d: a queued request is not one", t.name, ep.facet)
+			}
+			n++
+			size += len(c.body)
+		}
+		if n != ep.queued || size != ep.bytes || n > ep.depth {
+			return 0, inconsistent("%s.%d: %d requests of %d bytes are queued, %d of %d counted, of at most %d",
+				t.name, ep.facet, n, size, ep.queued, ep.bytes, ep.depth)
+		}
+		if serving[ep] != ep.serving {
+			return 0, inconsistent("%s.%d: %d requests are being served and %d counted", t.name, ep.facet, serving[ep], ep.serving)
+		}
+		bytes += size
+	}
+	if bytes != t.queuedBytes || owned != t.owned {
+		return 0, inconsistent("%s: %d bytes at %d endpoints, %d at %d counted", t.name, bytes, owned, t.queuedBytes, t.owned)
+	}
+	return bytes, nil
+}
+
+// checkSessions holds tokens against their sessions.
+func (k *Kernel) checkSessions() error {
+	if err := k.tokens.Sound(); err != nil {
+		return inconsistent("%v", err)
+	}
+	live := 0
+	for sid, s := range k.sessions {
+		for _, row := range s.rows {
+			if !row.Live() {
+				continue
+			}
+			live++
+			if err := k.checkRow(s, row); err != nil {
+				return inconsistent("session %d: %v", sid, err)
+			}
+		}
+		for c := s.calls; c != nil; c = c.nextSID {
+			if c.session != s || c.state == callFree {
+				return inconsistent("session %d: a request of it is not one", sid)
+			}
+		}
+	}
+	if live != k.tokens.Live() {
+		return inconsistent("sessions have %d live tokens of %d", live, k.tokens.Live())
+	}
+	return nil
+}
+
+var (
+	errEpoch  = errors.New("a live token of an epoch that is over")
+	errHolder = errors.New("a live token whose holder has exited")
+)
+
+func (k *Kernel) checkRow(s *session, row *capability.Row) error {
+	switch {
+	case s.ended || row.Epoch != s.epoch || row.SID != s.sid:
+		return errEpoch
+	case k.tasks[TaskID(row.Holder)] == nil:
+		return errHolder
+	}
+	return nil
+}
