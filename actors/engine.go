@@ -45,7 +45,7 @@ type Scheduler interface {
 	// Await runs, or lets run, until done or, if that is not nil, cut is
 	// closed. It reports whether done is.
 	Await(done, cut <-chan struct{}) bool
-	// Advance puts the clock forward by d; what falls due meanwhile does so.
+	// Advance puts a clock forward by d that does not wait for sleepers.
 	Advance(d time.Duration)
 	// Close stops everything the scheduler started, and waits for it.
 	Close()

@@ -76,6 +76,29 @@ func (t *Task) check() (bytes int, err error) {
 	return bytes, nil
 }
 
+// Quiet says whether no request is queued, being served, or on its way, and no
+// news is out.
+func (k *Kernel) Quiet() bool {
+	k.lock()
+	defer k.mu.Unlock()
+	for _, t := range k.tasks {
+		if t.starting || len(t.active) > 0 || len(t.events) > 0 || t.queuedBytes > 0 {
+			return false
+		}
+		for _, ep := range t.facets {
+			if ep.first != nil || len(ep.room) > 0 {
+				return false
+			}
+		}
+	}
+	for f := k.timers; f != nil; f = f.timerNext {
+		if f.waiting == waitTransit {
+			return false
+		}
+	}
+	return true
+}
+
 // checkSessions holds tokens against their sessions.
 func (k *Kernel) checkSessions() error {
 	if err := k.tokens.Sound(); err != nil {

@@ -107,4 +107,4 @@ func (t *Task) Panic() {
 
 // sabotage is the panic that was asked for. Like every report of a panic it
 // has no value, only a place.
-func sabotage() { panic(&PanicReport{Frames: "a fault that was asked for"}) }
+func sabotage() { panic(&PanicReport{Frames: "a fault that was asked for", Asked: true}) }

@@ -11,6 +11,7 @@ import (
 type PanicReport struct {
 	Task   string
 	Frames string
+	Asked  bool // by Task.Panic or an Injector
 }
 
 func (p *PanicReport) Error() string { return "service panicked at " + p.Frames }

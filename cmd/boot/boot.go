@@ -286,6 +286,15 @@ func (s *System) connect(t *ipc.Task, calls []Edge) (map[Edge]ipc.Slot, error) {
 // Task returns a service's task, for tests that look at a system from outside.
 func (s *System) Task(name string) *ipc.Task { return s.tasks[name] }
 
+// Services lists the names of the services, in the order of their start.
+func (s *System) Services() []string {
+	names := make([]string, len(s.rows))
+	for i, r := range s.rows {
+		names[i] = r.name
+	}
+	return names
+}
+
 // Refused counts messages that were sent past the kernel.
 func (s *System) Refused() uint64 { return s.engine.Refused() }
 
@@ -301,6 +310,10 @@ func (s *System) Run(t *ipc.Task, fn func(ctx context.Context)) bool {
 	return s.Await(done)
 }
 
+// Go starts a flow of control that is nobody's: it can wait for those of tasks,
+// and end when they do.
+func (s *System) Go(fn func(parker ipc.Parker)) { s.sched.Go(fn) }
+
 // Await waits till done is closed, as Run waits for its fn. It reports false
 // also if the power is cut before.
 func (s *System) Await(done <-chan struct{}) bool { return s.sched.Await(done, s.cfg.Cut) }
@@ -315,7 +328,8 @@ func (s *System) Cut() bool {
 	}
 }
 
-// Advance puts the kernel's clock forward: what falls due meanwhile does so.
+// Advance puts the machine's clock forward, where there is one; virtual time
+// moves when somebody sleeps.
 func (s *System) Advance(d time.Duration) { s.sched.Advance(d) }
 
 // Shutdown stops every service, the last one first, and everything that was

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -156,12 +157,26 @@ type App struct {
 	// Config is what the app was handed.
 	Config keychain.Config
 	slots  map[Edge]ipc.Slot
+	rows   []row
 }
 
 // Slot is the app's capability to call a facet, if it was handed one.
 func (a *App) Slot(e Edge) (ipc.Slot, bool) {
 	slot, ok := a.slots[e]
 	return slot, ok
+}
+
+// Reaches is Slot for SERVICE.FACET, by name.
+func (a *App) Reaches(name string) (ipc.Slot, bool) {
+	service, facet, _ := strings.Cut(name, ".")
+	if r := find(a.rows, service); r != nil {
+		for i, f := range r.facets {
+			if f.Name == facet {
+				return a.Slot(Edge{service, uint8(i)})
+			}
+		}
+	}
+	return ipc.NoSlot, false
 }
 
 // Exit ends the app's task; its token dies with it.
@@ -179,7 +194,7 @@ func (l *Launcher) Launch(ctx context.Context, sid uint64, app string, rights ca
 	if err == nil {
 		cfg := keychain.Config{Store: slots[appCalls[0]], Keys: slots[appCalls[1]]}
 		if cfg.Token, err = l.token(ctx, sid, app, t, rights); err == nil {
-			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg, slots: slots}, nil
+			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg, slots: slots, rows: s.rows}, nil
 		}
 	}
 	t.Exit()

@@ -98,7 +98,7 @@ func runVerbs(args []string, std streams) error {
 	if _, err := parse(newFlags("verbs"), args, std); err != nil {
 		return err
 	}
-	for _, v := range script.Verbs {
+	for _, v := range script.Verbs() {
 		fmt.Fprintf(std.out, "%s\n    %s\n", v.Usage(), v.Help)
 	}
 	return nil

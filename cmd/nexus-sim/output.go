@@ -15,12 +15,14 @@ import (
 
 // record is one line of output: as JSON, or as a person reads it.
 type record struct {
-	Kind string   `json:"kind"` // marker, result, note, crash, error
-	Text string   `json:"text,omitempty"`
-	Line int      `json:"line,omitempty"`
-	Verb string   `json:"verb,omitempty"`
-	Args []string `json:"args,omitempty"`
-	OK   *bool    `json:"ok,omitempty"`
+	Kind string `json:"kind"` // marker, result, note, crash, error
+	Text string `json:"text,omitempty"`
+	Line int    `json:"line,omitempty"`
+	// Strand is the one of those side by side whose line it is.
+	Strand string   `json:"strand,omitempty"`
+	Verb   string   `json:"verb,omitempty"`
+	Args   []string `json:"args,omitempty"`
+	OK     *bool    `json:"ok,omitempty"`
 	// Of a result that is not ok, and of an error: what is wrong, and its kind
 	// in one word.
 	Error string `json:"error,omitempty"`
@@ -34,7 +36,11 @@ func (r record) String() string {
 	case "marker":
 		return oneLine(r.Text)
 	case "result":
-		line := "> " + strings.Join(append([]string{r.Verb}, quoted(r.Args)...), " ")
+		line := "> "
+		if r.Strand != "" {
+			line += quoted([]string{r.Strand})[0] + "| "
+		}
+		line += strings.Join(append([]string{r.Verb}, quoted(r.Args)...), " ")
 		switch {
 		case r.Error != "":
 			line += ": " + r.Error
@@ -64,12 +70,15 @@ func (p *printer) note(text string) { p.print(record{Kind: "note", Text: text}) 
 
 func (p *printer) crash(r *ipc.PanicReport) {
 	p.print(record{Kind: "crash", Text: fmt.Sprintf("%s panicked at %s", r.Task, r.Frames)})
+	if r.Asked {
+		return
+	}
 	p.fail(fmt.Errorf("%s panicked", r.Task))
 }
 
 func (p *printer) result(r script.Result) {
 	ok := r.Err == nil
-	rec := record{Kind: "result", Line: r.Line, Verb: r.Verb, Args: r.Args, Text: r.Text, OK: &ok}
+	rec := record{Kind: "result", Line: r.Line, Strand: r.Strand, Verb: r.Verb, Args: r.Args, Text: r.Text, OK: &ok}
 	if !ok {
 		rec.Text, rec.Error, rec.Code = "", located{p.state, r.Err}.Error(), script.Kind(r.Err)
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/cmd/script"
-	"nexus.internal/os/services/statefsd/disk"
 )
 
 // stopTimeout is a run's patience with its shutdown. However it ends, what was
@@ -93,24 +93,15 @@ func (w *watch) run(cfg boot.Config) error {
 
 // drive boots, runs the script, and shuts down.
 func (w *watch) drive(cfg boot.Config) outcome {
-	d, err := disk.Open(w.flags.state)
-	if err != nil {
+	m := machine.New(machine.Config{Boot: cfg, Storage: &machine.Dir{Path: w.flags.state}})
+	if err := m.Boot(); err != nil {
 		return outcome{boot: err}
 	}
-	// What there is to keep is durable by then, or somebody has heard why not.
-	defer func() { _ = d.Close() }()
-	cfg.Disk = d
-	s, err := boot.Boot(cfg)
-	if err != nil {
-		return outcome{boot: err}
-	}
-	r, err := script.NewRunner(s, w.console, w.results)
-	if err != nil {
-		s.Shutdown()
-		return outcome{boot: err}
-	}
-	err = w.play(r)
-	s.Shutdown()
+	r := script.NewRunner(m, w.console, w.results)
+	err := w.play(r)
+	// The script may have switched it off. What there is to keep is durable by
+	// then, or somebody has heard why not.
+	_ = m.Shutdown()
 	if err == nil {
 		err = r.Forbidden()
 	}

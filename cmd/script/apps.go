@@ -20,7 +20,7 @@ var rightNames = map[string]capability.TokenRights{
 	"generate": capability.Generate, "sign": capability.Sign, "wrap": capability.Wrap, "seal": capability.Seal,
 }
 
-func launch(r *Runner, a []string) (string, error) {
+func launch(r *Strand, a []string) (string, error) {
 	rights := boot.AppRights
 	if len(a) == 2 {
 		rights = 0
@@ -37,8 +37,8 @@ func launch(r *Runner, a []string) (string, error) {
 	return "", err
 }
 
-func put(r *Runner, a []string) (string, error) {
-	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+func put(r *Strand, a []string) (string, error) {
+	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		return putValue(ctx, app, a[1], []byte(a[2]))
 	})
 }
@@ -49,8 +49,8 @@ func putValue(ctx context.Context, app *boot.App, name string, value []byte) err
 	return app.Keychain.Put(ctx, name, s)
 }
 
-func get(r *Runner, a []string) (text string, err error) {
-	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+func get(r *Strand, a []string) (text string, err error) {
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		value, err := app.Keychain.Get(ctx, a[1])
 		if err != nil {
 			return err
@@ -65,13 +65,13 @@ func get(r *Runner, a []string) (text string, err error) {
 	return text, err
 }
 
-func del(r *Runner, a []string) (string, error) {
-	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.Delete(ctx, a[1]) })
+func del(r *Strand, a []string) (string, error) {
+	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.Delete(ctx, a[1]) })
 }
 
-func list(r *Runner, a []string) (string, error) {
+func list(r *Strand, a []string) (string, error) {
 	var names []string
-	err := r.asApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
+	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
 		names, err = app.Keychain.List(ctx)
 		return err
 	})
@@ -82,12 +82,12 @@ func list(r *Runner, a []string) (string, error) {
 }
 
 // steal presents one app's genuine token from another app's task.
-func steal(r *Runner, a []string) (string, error) {
+func steal(r *Strand, a []string) (string, error) {
 	victim, err := r.app(a[1], boot.AppRights)
 	if err != nil {
 		return "", err
 	}
-	return "", r.asApp(a[0], func(ctx context.Context, thief *boot.App) error {
+	return "", r.AsApp(a[0], func(ctx context.Context, thief *boot.App) error {
 		cfg := thief.Config
 		cfg.Token = victim.Config.Token
 		value, err := keychain.New(thief.Task, cfg).Get(ctx, a[2])
@@ -115,12 +115,12 @@ func number(word string, most int) (int, error) {
 // maxPuts is how many puts one line may do.
 const maxPuts = 1_000_000_000
 
-func puts(r *Runner, a []string) (string, error) {
+func puts(r *Strand, a []string) (string, error) {
 	count, err := number(a[2], maxPuts)
 	if err != nil {
 		return "", err
 	}
-	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		for i := 1; i <= count; i++ {
 			if r.stopped.Load() {
 				return ErrStopped
@@ -129,7 +129,7 @@ func puts(r *Runner, a []string) (string, error) {
 			if err := putValue(ctx, app, name, strconv.AppendInt(nil, int64(i), 10)); err != nil {
 				return fmt.Errorf("%s, put as number %d: %w", name, i, err)
 			}
-			r.report(Result{Line: r.line, Verb: "puts", Args: []string{a[0], name}, Text: strconv.Itoa(i)})
+			r.tell(Result{Line: r.line, Strand: r.name, Verb: "puts", Args: []string{a[0], name}, Text: strconv.Itoa(i)})
 		}
 		return nil
 	})
@@ -138,13 +138,13 @@ func puts(r *Runner, a []string) (string, error) {
 
 // checkPuts finds under each name the last number that was acknowledged, or the
 // one put that may have become durable without being acknowledged.
-func checkPuts(r *Runner, a []string) (string, error) {
+func checkPuts(r *Strand, a []string) (string, error) {
 	last, err := number(a[2], maxPuts)
 	if err != nil {
 		return "", err
 	}
 	first := max(1, last-putNames+1)
-	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		for i := first; i <= last; i++ {
 			if r.stopped.Load() {
 				return ErrStopped
@@ -173,8 +173,8 @@ func checkPut(ctx context.Context, app *boot.App, name string, want, next int) e
 	return fmt.Errorf("%w: another value is stored", ErrMismatch)
 }
 
-func generate(r *Runner, a []string) (text string, err error) {
-	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+func generate(r *Strand, a []string) (text string, err error) {
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		public, err := app.Keychain.Generate(ctx, a[1])
 		text = hex.EncodeToString(public)
 		return err
@@ -182,8 +182,8 @@ func generate(r *Runner, a []string) (text string, err error) {
 	return text, err
 }
 
-func sign(r *Runner, a []string) (text string, err error) {
-	err = r.asApp(a[0], func(ctx context.Context, app *boot.App) error {
+func sign(r *Strand, a []string) (text string, err error) {
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		signature, err := app.Keychain.Sign(ctx, a[1], []byte(a[2]))
 		if err != nil {
 			return err
@@ -201,9 +201,9 @@ func sign(r *Runner, a []string) (text string, err error) {
 	return text, err
 }
 
-func keys(r *Runner, a []string) (string, error) {
+func keys(r *Strand, a []string) (string, error) {
 	var names []string
-	err := r.asApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
+	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
 		names, err = app.Keychain.Keys(ctx)
 		return err
 	})
@@ -213,6 +213,6 @@ func keys(r *Runner, a []string) (string, error) {
 	return sameNames(names, a[1:])
 }
 
-func delkey(r *Runner, a []string) (string, error) {
-	return "", r.asApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.DeleteKey(ctx, a[1]) })
+func delkey(r *Strand, a []string) (string, error) {
+	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.DeleteKey(ctx, a[1]) })
 }

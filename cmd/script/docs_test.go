@@ -55,13 +55,13 @@ func readManual(t *testing.T) *example {
 // The examples of docs/SCRIPT.md do what they say, on goroutines and by a seed.
 func TestExamples(t *testing.T) {
 	e := readManual(t)
-	for name, sched := range map[string]func() actors.Scheduler{
-		"goroutines": func() actors.Scheduler { return nil },
+	for name, sched := range map[string]func(int) actors.Scheduler{
+		"goroutines": nil,
 		"seeded":     bySeed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, sched())
+			w := newWorld(t, sched)
 			if err := w.runner.Run(manual, strings.NewReader(e.script)); err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestExamples(t *testing.T) {
 func TestManualIsComplete(t *testing.T) {
 	e := readManual(t)
 	var usages []string
-	for _, v := range Verbs {
+	for _, v := range Verbs() {
 		usages = append(usages, v.Usage())
 		if !e.used[v.Name] {
 			t.Errorf("%s has no example of %s", manual, v.Name)

@@ -16,7 +16,7 @@ type param struct {
 
 // hidden are the parameters that no report shows: credentials, and what is
 // stored, wanted or signed.
-var hidden = []string{"WORD", "NEW", "VALUE", "MESSAGE"}
+var hidden = []string{"WORD", "NEW", "VALUE", "MESSAGE", "HEX", "TOKEN"}
 
 // command is the parameter that is a verb with its own arguments.
 const command = "COMMAND"
@@ -25,6 +25,16 @@ const command = "COMMAND"
 type known struct {
 	Verb
 	params []param
+}
+
+// wraps says whether the verb's effect is that of a command in its arguments.
+func (k *known) wraps() bool {
+	for _, p := range k.params {
+		if p.name == command {
+			return true
+		}
+	}
+	return false
 }
 
 // learn reads the verbs' grammar.

@@ -9,7 +9,7 @@ import (
 	"nexus.internal/os/ipc"
 )
 
-func grammar() *Runner { return &Runner{verbs: learn(Verbs)} }
+func grammar() *Runner { return &Runner{verbs: learn(Verbs())} }
 
 func TestFits(t *testing.T) {
 	for _, c := range []struct {

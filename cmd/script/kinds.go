@@ -3,7 +3,9 @@ package script
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/ipc"
 )
 
@@ -15,6 +17,7 @@ var (
 	ErrForbidden = errors.New("forbidden marker")
 	ErrStuck     = errors.New("nobody can run and somebody waits")
 	ErrStopped   = errors.New("stopped")
+	ErrPowerCut  = errors.New("the power was cut meanwhile")
 )
 
 // usageError is an ErrUsage with a text of its own.
@@ -55,6 +58,7 @@ type kind struct {
 // because they may wrap what came in the place of what was wanted.
 var wanted = []kind{
 	{"missing-marker", ErrMissing}, {"mismatch", ErrMismatch},
+	{"power-cut", ErrPowerCut}, {"off", machine.ErrOff}, {"on", machine.ErrOn},
 	{"not-found", ipc.NotFound}, {"denied", ipc.Denied}, {"sealed", ipc.Sealed},
 	{"bad-secret", ipc.BadSecret}, {"exists", ipc.Exists}, {"malformed", ipc.Malformed},
 	{"too-large", ipc.TooLarge}, {"quota", ipc.Quota}, {"limit", ipc.LimitReached},
@@ -63,6 +67,11 @@ var wanted = []kind{
 	{"permission-denied", ipc.PermissionDenied}, {"no-such-endpoint", ipc.NoSuchEndpoint},
 	{"queue-empty", ipc.QueueEmpty}, {"queue-full", ipc.QueueFull},
 	{"invalid-argument", ipc.InvalidArgument}, {"no-space", ipc.NoSpace}, {"peer-closed", ipc.PeerClosed},
+}
+
+// isWanted says whether a line can want that kind.
+func isWanted(name string) bool {
+	return slices.ContainsFunc(wanted, func(k kind) bool { return k.name == name })
 }
 
 // others are the kinds that no line can want.

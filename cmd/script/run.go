@@ -1,26 +1,34 @@
 package script
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/cmd/boot"
-	"nexus.internal/os/ipc"
+	"nexus.internal/os/cmd/machine"
 )
 
 // Result is the outcome of one line, or of one put of many.
 type Result struct {
-	Line int
-	Verb string
-	Args []string // without credentials and values
-	Text string   // what the verb found out
-	Err  error    // nil if it did what it should
+	Line   int
+	Strand string // of those that run side by side; otherwise empty
+	Verb   string
+	Args   []string // without credentials and values
+	Text   string   // what the verb found out
+	Err    error    // nil if it did what it should
+}
+
+// Witness hears of every command that does something, with every word of it,
+// secrets included, when it begins and when it has its outcome. It is told of
+// several strands' at once, but never of two at the same time.
+type Witness interface {
+	// Begin returns what End is to be called with.
+	Begin(words []string) (step int)
+	End(step int, text string, err error)
 }
 
 // forbidden is a marker that must not come.
@@ -31,20 +39,22 @@ type forbidden struct {
 	seen <-chan string
 }
 
-// Runner runs scripts on one system, one at a time.
+// Runner runs scripts on one machine, one at a time.
 type Runner struct {
-	system   *boot.System
-	launcher *boot.Launcher
-	console  *Console
-	report   func(Result)
-	verbs    []known
+	machine *machine.Machine
+	console *Console
+	report  func(Result)
+	witness Witness // nil if there is none
+	verbs   []known
+	file    string
+	waiting []planned // what runs at the next join
 
+	mu        sync.Mutex        // guards what strands share, which is what follows
 	sessions  map[string]uint64 // by user
-	ended     map[string]uint64 // sids of sessions that the script ended
+	ended     map[string]uint64 // sids of sessions that the script or the boot ended
 	apps      map[string]*boot.App
-	file      string
-	line      int
-	expected  int // console lines before this one have been expected
+	void      map[string]capability.Token // of apps that ended
+	expected  int                         // console lines before this one have been expected
 	forbidden []forbidden
 	breach    error // the first of them that came
 
@@ -52,24 +62,29 @@ type Runner struct {
 	stopped atomic.Bool
 }
 
-// NewRunner makes a runner; report hears of each outcome.
-func NewRunner(s *boot.System, c *Console, report func(Result)) (*Runner, error) {
-	l, err := s.Launcher()
-	if err != nil {
-		return nil, err
-	}
+// NewRunner makes a runner; report hears of each outcome. Verbs beside the
+// language's own are for those who add services to the system.
+func NewRunner(m *machine.Machine, c *Console, report func(Result), more ...Verb) *Runner {
 	return &Runner{
-		system: s, launcher: l, console: c, report: report, verbs: learn(Verbs),
-		sessions: make(map[string]uint64), ended: make(map[string]uint64), apps: make(map[string]*boot.App),
-	}, nil
+		machine: m, console: c, report: report, verbs: learn(append(Verbs(), more...)),
+		sessions: make(map[string]uint64), ended: make(map[string]uint64),
+		apps: make(map[string]*boot.App), void: make(map[string]capability.Token),
+	}
 }
+
+// Witnessed has w hear of every command from now on.
+func (r *Runner) Witnessed(w Witness) { r.witness = w }
 
 // Run runs a script to its end or to the first line that fails, which it
 // returns as a *Failure. name stands for the script in errors. After Stop it
 // returns ErrStopped, perhaps wrapped in a *Failure.
-func (r *Runner) Run(name string, text io.Reader) error {
+func (r *Runner) Run(name string, text io.Reader) error { return r.RunFrom(name, 0, text) }
+
+// RunFrom is Run for a script that stands in a file after that many lines.
+func (r *Runner) RunFrom(name string, lines int, text io.Reader) error {
 	r.file = name
 	reader := NewReader(text)
+	reader.line = lines
 	for {
 		c, err := reader.Next()
 		var syntax *SyntaxError
@@ -87,27 +102,40 @@ func (r *Runner) Run(name string, text io.Reader) error {
 	}
 }
 
-// step runs one line and reports it.
+// Check reads a script as Run does and finds the first line that cannot be
+// understood, without running any.
+func (r *Runner) Check(name string, lines int, text io.Reader) error {
+	reader := NewReader(text)
+	reader.line = lines
+	for {
+		c, err := reader.Next()
+		var syntax *SyntaxError
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &syntax):
+			return &Failure{File: name, Line: syntax.Line, Err: usageError(syntax.Reason)}
+		case err != nil:
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := r.understand(c.Words); err != nil {
+			return &Failure{File: name, Line: c.Line, Err: err}
+		}
+	}
+}
+
+// step runs one line of the script itself.
 func (r *Runner) step(c Command) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if r.stopped.Load() {
 		return ErrStopped
 	}
-	r.line = c.Line
-	out, err := r.run(c.Words)
-	if err != nil {
-		out = ""
+	s := &Strand{Runner: r, line: c.Line}
+	if err := s.step(c); err != nil {
+		return err
 	}
-	r.report(Result{Line: c.Line, Verb: c.Words[0], Args: r.public(c.Words)[1:], Text: out, Err: err})
-	if err == nil {
-		return r.Forbidden()
-	}
-	f := &Failure{File: r.file, Line: c.Line, Verb: c.Words[0], Err: err}
-	if errors.Is(err, ErrUsage) {
-		f.Verb = "" // The reason says what is known of it.
-	}
-	return f
+	return r.Forbidden()
 }
 
 // Stop ends a script in another goroutine. When it returns, no line of it runs
@@ -122,6 +150,8 @@ func (r *Runner) Stop() {
 // Run asks after each line; it is worth asking again when the system is down.
 // It must not be called while a line may run.
 func (r *Runner) Forbidden() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, f := range r.forbidden {
 		select {
 		case line := <-f.seen:
@@ -134,95 +164,23 @@ func (r *Runner) Forbidden() error {
 	return r.breach
 }
 
-// run runs one command.
-func (r *Runner) run(words []string) (string, error) {
-	k, ok := r.find(words[0])
-	if !ok {
-		return "", usage("no verb is called %q; the nearest is %q", words[0], r.nearest(words[0]))
-	}
-	if args := words[1:]; k.fits(args) {
-		return k.run(r, args)
-	}
-	return "", usage("usage: %s", k.Usage())
-}
-
-// as runs fn as a flow of control of a task.
-func (r *Runner) as(t *ipc.Task, fn func(ctx context.Context) error) (err error) {
-	if !r.system.Run(t, func(ctx context.Context) { err = fn(ctx) }) {
-		return ErrStuck
-	}
-	return err
-}
-
-// asLauncher runs fn as the session manager.
-func (r *Runner) asLauncher(fn func(ctx context.Context, l *boot.Launcher) error) error {
-	return r.as(r.launcher.Task(), func(ctx context.Context) error { return fn(ctx, r.launcher) })
-}
-
-// asApp runs fn as an app, which is launched if it does not run.
-func (r *Runner) asApp(name string, fn func(ctx context.Context, a *boot.App) error) error {
-	a, err := r.app(name, boot.AppRights)
-	if err != nil {
-		return err
-	}
-	return r.as(a.Task, func(ctx context.Context) error { return fn(ctx, a) })
-}
-
-// sid finds the user's session, or the one that the script ended last.
-func (r *Runner) sid(user string) (uint64, error) {
-	if sid := r.sessions[user]; sid != 0 {
-		return sid, nil
-	}
-	if sid := r.ended[user]; sid != 0 {
-		return sid, nil
-	}
-	return 0, usage("the script has not logged in %q", user)
-}
-
-// over notes that the user's session has ended.
-func (r *Runner) over(user string) {
-	if sid := r.sessions[user]; sid != 0 {
-		delete(r.sessions, user)
+// forget ends what a boot's end has ended: sessions are over, and apps gone.
+func (r *Runner) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for user, sid := range r.sessions {
 		r.ended[user] = sid
 	}
+	clear(r.sessions)
+	for name, a := range r.apps {
+		r.void[name] = a.Config.Token
+	}
+	clear(r.apps)
 }
 
-// app returns the running app USER/APP, after starting it if it does not run.
-func (r *Runner) app(name string, rights capability.TokenRights) (*boot.App, error) {
-	if a := r.apps[name]; a != nil {
-		return a, nil
-	}
-	user, id, ok := strings.Cut(name, "/")
-	if !ok {
-		return nil, usage("%q is not USER/APP", name)
-	}
-	sid, err := r.sid(user)
-	if err != nil {
-		return nil, err
-	}
-	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error {
-		a, err := l.Launch(ctx, sid, id, rights)
-		if err == nil {
-			r.apps[name] = a
-		}
-		return err
-	})
-	return r.apps[name], err
-}
-
-// exitApp ends an app if it runs.
-func (r *Runner) exitApp(name string) {
-	if a := r.apps[name]; a != nil {
-		a.Exit()
-		delete(r.apps, name)
-	}
-}
-
-// exitApps ends a user's apps: after an unseal they start with new tokens.
-func (r *Runner) exitApps(user string) {
-	for name := range r.apps {
-		if strings.HasPrefix(name, user+"/") {
-			r.exitApp(name)
-		}
-	}
+// tell reports an outcome.
+func (r *Runner) tell(result Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report(result)
 }

@@ -16,7 +16,7 @@ import (
 func TestFailures(t *testing.T) {
 	const users = "create-user alice password \"correct horse\"\ncreate-user bob pin 123456\n" +
 		"login alice password \"correct horse\"\nunseal alice password \"correct horse\"\nput alice/notes name value\n"
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, users)
 	for _, c := range []struct {
 		line string
@@ -66,7 +66,7 @@ func TestFailures(t *testing.T) {
 }
 
 func TestScriptEndsAtFailure(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	f := w.fail(t, "users\nlock alice\nusers\n")
 	if f.Line != 2 || len(w.results) != 2 || w.results[1].Err == nil || w.results[0].Err != nil {
 		t.Errorf("%v, after %+v", f, w.results)
@@ -78,7 +78,7 @@ func TestScriptEndsAtFailure(t *testing.T) {
 }
 
 func TestForbid(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, "forbid \"init: start\"\n") // It came before.
 	f := w.fail(t, "users\nforbid \"user created\"\nforbid never\ncreate-user alice pin 123456\nusers\n")
 	if !errors.Is(f, ErrForbidden) || f.Line != 2 || !strings.Contains(f.Error(), "identity: user created (user=alice)") {
@@ -90,7 +90,7 @@ func TestForbid(t *testing.T) {
 	if f := w.fail(t, "users\n"); !errors.Is(f, ErrForbidden) {
 		t.Errorf("it is forgotten: %v", f)
 	}
-	w = newWorld(t, bySeed())
+	w = newWorld(t, bySeed)
 	w.run(t, unsealed+"forbid \"session end\"\n")
 	w.shutdown()
 	if err := w.runner.Forbidden(); !errors.Is(err, ErrForbidden) {
@@ -100,14 +100,14 @@ func TestForbid(t *testing.T) {
 
 // A marker is expected after the one that was expected before.
 func TestExpectInOrder(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, "expect \"init: start\"\nexpect \"rngd: ready\"\nfails missing-marker expect \"init: start\"\n"+
 		"expect \"keystore: ready\"\nfails missing-marker expect \"keystore: ready\"\n")
 }
 
 // What was removed can be made again and logged in, in the same script.
 func TestRemovedUser(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	const made = "create-user alice pin 123456\nlogin alice pin 123456\nunseal alice pin 123456\n"
 	w.run(t, made+"put alice/notes name value\nremove-user alice pin 123456\n"+
 		"fails denied get alice/notes name\nactive alice none\n"+made+"fails not-found get alice/notes name\n")
@@ -117,7 +117,7 @@ func TestRemovedUser(t *testing.T) {
 // is wrong with the line; only get shows what it has read.
 func TestSecretsAreNotShown(t *testing.T) {
 	const canary = "5canary5"
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, "create-user bob pin 123456\n")
 	lines := []string{
 		"create-user alice password " + canary,
@@ -163,7 +163,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 
 // A verb leaves its words as they are, because they are shown after it ran.
 func TestArgsAreShownAsWritten(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, "create-user alice pin 123456\ncreate-user bob pin 123456\nusers bob alice\n")
 	if r := w.results[2]; !slices.Equal(r.Args, []string{"bob", "alice"}) || r.Text != "alice bob" {
 		t.Errorf("got %+v", r)
@@ -232,7 +232,7 @@ func TestStopWhileReading(t *testing.T) {
 // after the last number that was acknowledged.
 func TestCheckPuts(t *testing.T) {
 	for _, last := range []int{1, putNames - 1, putNames, putNames + 1, 2*putNames + 1} {
-		w := newWorld(t, bySeed())
+		w := newWorld(t, bySeed)
 		w.run(t, unsealed+"puts alice/notes n "+strconv.Itoa(last)+"\n")
 		for _, c := range []struct {
 			number int
@@ -252,7 +252,7 @@ func TestCheckPuts(t *testing.T) {
 // One put may be durable without being acknowledged: the next one, under its
 // own name.
 func TestCheckPutsAfterTheLast(t *testing.T) {
-	w := newWorld(t, bySeed())
+	w := newWorld(t, bySeed)
 	w.run(t, unsealed+"puts alice/notes n 120\nput alice/notes n21 121\ncheck-puts alice/notes n 120\n")
 	w.run(t, "put alice/notes n21 122\nfails mismatch check-puts alice/notes n 120\n")
 	w.run(t, "put alice/notes n21 21\ncheck-puts alice/notes n 120\n")

@@ -19,19 +19,19 @@ func credential(kind, word string) boot.Credential {
 }
 
 // withCredential calls fn with the credential of the arguments USER KIND WORD.
-func (r *Runner) withCredential(a []string, fn func(ctx context.Context, l *boot.Launcher, c boot.Credential) error) error {
+func (r *Strand) withCredential(a []string, fn func(ctx context.Context, l *boot.Launcher, c boot.Credential) error) error {
 	c := credential(a[1], a[2])
 	defer c.Secret.Wipe()
-	return r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return fn(ctx, l, c) })
+	return r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return fn(ctx, l, c) })
 }
 
-func createUser(r *Runner, a []string) (string, error) {
+func createUser(r *Strand, a []string) (string, error) {
 	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
 		return l.CreateUser(ctx, a[0], c)
 	})
 }
 
-func setCredential(r *Runner, a []string) (string, error) {
+func setCredential(r *Strand, a []string) (string, error) {
 	set := credential(a[3], a[4])
 	defer set.Secret.Wipe()
 	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
@@ -39,7 +39,7 @@ func setCredential(r *Runner, a []string) (string, error) {
 	})
 }
 
-func removeUser(r *Runner, a []string) (string, error) {
+func removeUser(r *Strand, a []string) (string, error) {
 	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
 		return l.RemoveUser(ctx, a[0], c)
 	})
@@ -49,15 +49,15 @@ func removeUser(r *Runner, a []string) (string, error) {
 	return "", err
 }
 
-func (r *Runner) userList() (names []string, err error) {
-	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error {
+func (r *Strand) userList() (names []string, err error) {
+	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
 		names, err = l.ListUsers(ctx)
 		return err
 	})
 	return names, err
 }
 
-func users(r *Runner, a []string) (string, error) {
+func users(r *Strand, a []string) (string, error) {
 	names, err := r.userList()
 	if err != nil {
 		return "", err
@@ -79,7 +79,7 @@ func sameNames(names, want []string) (string, error) {
 	return text, nil
 }
 
-func ifUser(r *Runner, a []string) (string, error) {
+func ifUser(r *Strand, a []string) (string, error) {
 	names, err := r.userList()
 	if err != nil {
 		return "", err
@@ -90,20 +90,20 @@ func ifUser(r *Runner, a []string) (string, error) {
 	return r.run(a[1:])
 }
 
-func login(r *Runner, a []string) (string, error) {
-	if r.sessions[a[0]] != 0 {
+func login(r *Strand, a []string) (string, error) {
+	if r.session(a[0]) != 0 {
 		return "", usage("the script has logged in %q already", a[0])
 	}
 	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
 		sid, err := l.StartSession(ctx, a[0], c)
 		if err == nil {
-			r.sessions[a[0]] = sid
+			r.loggedIn(a[0], sid)
 		}
 		return err
 	})
 }
 
-func unseal(r *Runner, a []string) (string, error) {
+func unseal(r *Strand, a []string) (string, error) {
 	sid, err := r.sid(a[0])
 	if err != nil {
 		return "", err
@@ -112,38 +112,38 @@ func unseal(r *Runner, a []string) (string, error) {
 		return l.Unseal(ctx, sid, c)
 	})
 	if err == nil {
-		r.exitApps(a[0])
+		r.exitAppsOf(a[0])
 	}
 	return "", err
 }
 
-func lock(r *Runner, a []string) (string, error) {
+func lock(r *Strand, a []string) (string, error) {
 	sid, err := r.sid(a[0])
 	if err != nil {
 		return "", err
 	}
-	return "", r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Lock(ctx, sid) })
+	return "", r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Lock(ctx, sid) })
 }
 
-func end(r *Runner, a []string) (string, error) {
+func end(r *Strand, a []string) (string, error) {
 	sid, err := r.sid(a[0])
 	if err != nil {
 		return "", err
 	}
-	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.End(ctx, sid) })
+	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.End(ctx, sid) })
 	if err == nil {
 		r.over(a[0])
 	}
 	return "", err
 }
 
-func active(r *Runner, a []string) (string, error) {
+func active(r *Strand, a []string) (string, error) {
 	sid, err := r.sid(a[0])
 	if err != nil {
 		return "", err
 	}
 	var s boot.Session
-	err = r.asLauncher(func(ctx context.Context, l *boot.Launcher) error {
+	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
 		s, err = l.Active(ctx, sid)
 		return err
 	})
@@ -161,4 +161,16 @@ func active(r *Runner, a []string) (string, error) {
 		return "", fmt.Errorf("%w: the session is %s", ErrMismatch, state)
 	}
 	return state, nil
+}
+
+func (r *Runner) session(user string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[user]
+}
+
+func (r *Runner) loggedIn(user string, sid uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sessions[user] = sid
 }

@@ -1,5 +1,7 @@
 package script
 
+import "slices"
+
 // Verb is one word of the language.
 type Verb struct {
 	Name string
@@ -7,7 +9,9 @@ type Verb struct {
 	// repeated, lower-case words joined by | are all that it may be.
 	Args string
 	Help string
-	run  func(r *Runner, args []string) (string, error)
+	Run  func(r *Strand, args []string) (string, error)
+
+	alone bool // not for strands
 }
 
 // Usage is the verb with its arguments.
@@ -19,36 +23,67 @@ func (v *Verb) Usage() string {
 }
 
 // Verbs lists the language, in the order in which one would learn it.
-var Verbs = []Verb{
-	{"create-user", "USER password|pin WORD", "make a user with a first credential", createUser},
-	{"set-credential", "USER password|pin WORD password|pin NEW", "prove the first, set the second", setCredential},
-	{"remove-user", "USER password|pin WORD", "destroy a user's keys and vault", removeUser},
-	{"users", "[USER…]", "list users; with arguments, they must be all", users},
-	{"if-user", "USER COMMAND…", "run the command only if there is such a user", ifUser},
+func Verbs() []Verb { return slices.Concat(userVerbs, appVerbs, machineVerbs, faultVerbs, lineVerbs) }
 
-	{"login", "USER password|pin WORD", "start a session: active and sealed", login},
-	{"unseal", "USER password|pin WORD", "open the session's keys and vault; apps are launched anew", unseal},
-	{"lock", "USER", "seal the session; running apps keep their void tokens", lock},
-	{"end", "USER", "end the session", end},
-	{"active", "USER [active|unsealed|none]", "what identityd knows of the session; with an argument, it must be that", active},
+var userVerbs = []Verb{
+	{Name: "create-user", Args: "USER password|pin WORD", Help: "make a user with a first credential", Run: createUser},
+	{Name: "set-credential", Args: "USER password|pin WORD password|pin NEW", Help: "prove the first, set the second", Run: setCredential},
+	{Name: "remove-user", Args: "USER password|pin WORD", Help: "destroy a user's keys and vault", Run: removeUser},
+	{Name: "users", Args: "[USER…]", Help: "list users; with arguments, they must be all", Run: users},
+	{Name: "if-user", Args: "USER COMMAND…", Help: "run the command only if there is such a user", Run: ifUser},
 
-	{"launch", "USER/APP [RIGHTS]", "start an app with a new token; otherwise its first use does", launch},
-	{"put", "USER/APP NAME VALUE", "store a secret", put},
-	{"get", "USER/APP NAME [VALUE]", "read a secret; with VALUE, it must be that", get},
-	{"del", "USER/APP NAME", "delete a secret", del},
-	{"list", "USER/APP [NAME…]", "list the app's names; with arguments, they must be all", list},
-	{"steal", "THIEF VICTIM NAME", "read NAME with the victim's token from the thief's task; both are USER/APP", steal},
-	{"puts", "USER/APP PREFIX COUNT", "put the numbers 1 to COUNT in turn under 100 names, and report each", puts},
-	{"check-puts", "USER/APP PREFIX LAST", "what puts stored up to LAST is there, and at most one more", checkPuts},
+	{Name: "login", Args: "USER password|pin WORD", Help: "start a session: active and sealed", Run: login},
+	{Name: "unseal", Args: "USER password|pin WORD", Help: "open the session's keys and vault; apps are launched anew", Run: unseal},
+	{Name: "lock", Args: "USER", Help: "seal the session; running apps keep their void tokens", Run: lock},
+	{Name: "end", Args: "USER", Help: "end the session", Run: end},
+	{Name: "active", Args: "USER [active|unsealed|none]", Help: "what identityd knows of the session; with an argument, it must be that", Run: active},
+}
 
-	{"generate", "USER/APP KEY", "make a signing key and show its public half", generate},
-	{"sign", "USER/APP KEY MESSAGE", "sign, and verify with the public key", sign},
-	{"keys", "USER/APP [KEY…]", "list signing keys; with arguments, they must be all", keys},
-	{"delkey", "USER/APP KEY", "destroy a signing key", delkey},
+var appVerbs = []Verb{
+	{Name: "launch", Args: "USER/APP [RIGHTS]", Help: "start an app with a new token; otherwise its first use does", Run: launch},
+	{Name: "put", Args: "USER/APP NAME VALUE", Help: "store a secret", Run: put},
+	{Name: "get", Args: "USER/APP NAME [VALUE]", Help: "read a secret; with VALUE, it must be that", Run: get},
+	{Name: "del", Args: "USER/APP NAME", Help: "delete a secret", Run: del},
+	{Name: "list", Args: "USER/APP [NAME…]", Help: "list the app's names; with arguments, they must be all", Run: list},
+	{Name: "steal", Args: "THIEF VICTIM NAME", Help: "read NAME with the victim's token from the thief's task; both are USER/APP", Run: steal},
+	{Name: "puts", Args: "USER/APP PREFIX COUNT", Help: "put the numbers 1 to COUNT in turn under 100 names, and report each", Run: puts},
+	{Name: "check-puts", Args: "USER/APP PREFIX LAST", Help: "what puts stored up to LAST is there, and at most one more", Run: checkPuts},
+	{Name: "send", Args: "USER/APP TO OP HEX [TOKEN]", Help: "call TO (store, keys, a facet as identityd.query, or a slot's number) with raw bytes", Run: send},
 
-	{"expect", "TEXT", "a marker contains TEXT, after the one expected before", expect},
-	{"forbid", "TEXT", "no marker contains TEXT, from here to the end", forbid},
-	{"fails", "KIND COMMAND…", "the command must fail with that kind, as denied or not-found", fails},
-	{"sleep", "MILLISECONDS", "let kernel time pass", sleep},
-	{"say", "TEXT…", "print a line", say},
+	{Name: "generate", Args: "USER/APP KEY", Help: "make a signing key and show its public half", Run: generate},
+	{Name: "sign", Args: "USER/APP KEY MESSAGE", Help: "sign, and verify with the public key", Run: sign},
+	{Name: "keys", Args: "USER/APP [KEY…]", Help: "list signing keys; with arguments, they must be all", Run: keys},
+	{Name: "delkey", Args: "USER/APP KEY", Help: "destroy a signing key", Run: delkey},
+}
+
+var machineVerbs = []Verb{
+	{Name: "boot", Help: "switch the machine on", Run: bootUp, alone: true},
+	{Name: "shutdown", Help: "switch the machine off; sessions end first", Run: shutdown, alone: true},
+	{Name: "reboot", Help: "switch the machine off and on", Run: reboot, alone: true},
+	{Name: "power-cut", Help: "cut the power: nothing that is going on comes to its end", Run: powerCut},
+	{Name: "advance", Args: "DURATION", Help: "put the kernel's clock forward, as by 90s or 2h; what falls due does so", Run: advance},
+	{Name: "check", Help: "the kernel's books are right, and nothing is queued or being served", Run: check, alone: true},
+}
+
+var faultVerbs = []Verb{
+	{Name: "crash", Args: "SERVICE", Help: "make a service panic, and wait till it runs again", Run: crash},
+	{Name: "fault-crash", Args: "SERVICE request|reply [N]", Help: "panic at the N-th request from now, or before its reply", Run: faultCrash},
+	{Name: "fault-drop", Args: "SERVICE request|reply [N]", Help: "lose the N-th request from now, or its reply: who waits, waits till the deadline", Run: faultDrop},
+	{Name: "fault-delay", Args: "SERVICE DURATION [N]", Help: "let the N-th request from now be on its way for that long", Run: faultDelay},
+	{Name: "fault-exhaust", Args: "SERVICE [N]", Help: "refuse the N-th request from now, as if a byte budget were used up", Run: faultExhaust},
+	{Name: "fault-disk", Args: "CALL io|full [N]", Help: "fail the N-th such call of the disk from now; CALL is any, read, append, sync, replace and so on", Run: faultDisk},
+	{Name: "fault-power", Args: "[N]", Help: "cut the power at the N-th change of the disk from now", Run: faultPower},
+	{Name: "fault-none", Help: "take back the faults that have not come yet", Run: faultNone},
+	{Name: "fired", Args: "FAULT [COUNT]", Help: "how often a kind of fault came; with COUNT, it must be that", Run: fired},
+}
+
+var lineVerbs = []Verb{
+	{Name: "expect", Args: "TEXT", Help: "a marker contains TEXT, after the one expected before", Run: expect},
+	{Name: "forbid", Args: "TEXT", Help: "no marker contains TEXT, from here to the end", Run: forbid},
+	{Name: "fails", Args: "KIND COMMAND…", Help: "the command must fail with that kind, as denied or not-found", Run: fails},
+	{Name: "try", Args: "COMMAND…", Help: "run the command, and show what comes of it, whatever that is", Run: try},
+	{Name: "async", Args: "STRAND COMMAND…", Help: "add the command to a strand, which runs at the next join", Run: async, alone: true},
+	{Name: "join", Help: "run the strands side by side, each line by line, and wait for all of them", Run: join, alone: true},
+	{Name: "sleep", Args: "MILLISECONDS", Help: "let kernel time pass", Run: sleep},
+	{Name: "say", Args: "TEXT…", Help: "print a line", Run: say},
 }

@@ -3,20 +3,19 @@ package script
 import (
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 
 	"nexus.internal/os/actors"
 	"nexus.internal/os/actors/seeded"
 	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/services/identityd"
-	"nexus.internal/os/services/statefsd/simdisk"
 )
 
 // world is a system on a disk in memory, and a runner on it.
 type world struct {
-	system   *boot.System
+	machine  *machine.Machine
 	shutdown func() // the test's end does it otherwise
 	runner   *Runner
 	results  []Result
@@ -24,34 +23,39 @@ type world struct {
 }
 
 // newWorld boots on goroutines, or in the order of a seed.
-func newWorld(t *testing.T, sched actors.Scheduler) *world {
+func newWorld(t *testing.T, sched func(n int) actors.Scheduler) *world {
 	t.Helper()
 	w := new(world)
 	console := NewConsole(nil)
-	s, err := boot.Boot(boot.Config{
-		Disk: simdisk.New(), Console: console, Scheduler: sched,
-		Argon: identityd.Params{MemoryKiB: 8, Passes: 1, Lanes: 1}, // Nothing here guesses.
-		Crash: func(r *ipc.PanicReport) { t.Errorf("%s panicked at %s", r.Task, r.Frames) },
+	w.machine = machine.New(machine.Config{
+		Boot: boot.Config{
+			Console: console,
+			Argon:   identityd.Params{MemoryKiB: 8, Passes: 1, Lanes: 1}, // Nothing here guesses.
+			Crash: func(r *ipc.PanicReport) {
+				if !r.Asked {
+					t.Errorf("%s panicked at %s", r.Task, r.Frames)
+				}
+			},
+		},
+		Storage:   machine.NewMemory(nil),
+		Scheduler: sched,
 	})
-	if err != nil {
+	if err := w.machine.Boot(); err != nil {
 		t.Fatal(err)
 	}
-	w.system, w.shutdown = s, sync.OnceFunc(s.Shutdown)
+	w.shutdown = func() { _ = w.machine.Shutdown() }
 	t.Cleanup(w.shutdown)
-	w.runner, err = NewRunner(s, console, func(r Result) {
+	w.runner = NewRunner(w.machine, console, func(r Result) {
 		w.results = append(w.results, r)
 		if w.heard != nil {
 			w.heard(r)
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return w
 }
 
 // bySeed is an order in which virtual time passes only when nobody can run.
-func bySeed() actors.Scheduler { return seeded.New(1) }
+func bySeed(n int) actors.Scheduler { return seeded.New(uint64(n)) }
 
 // run runs a script that must succeed.
 func (w *world) run(t *testing.T, text string) {

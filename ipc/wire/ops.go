@@ -1,5 +1,11 @@
 package wire
 
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
+
 // Opcodes, one block per service. They are append-only: a number is never
 // used again for something else.
 const (
@@ -89,3 +95,52 @@ const (
 	FacetStore uint8 = 0 // keystored: the apps'
 	FacetOpen  uint8 = 1 // keystored: identityd's
 )
+
+// operations names every service's operations, for people.
+var operations = map[string]map[string]uint16{
+	"rngd": {"Entropy": OpEntropy},
+	"statefsd": {
+		"ReadFile": OpReadFile, "ReplaceFile": OpReplaceFile, "AppendFile": OpAppendFile, "TruncateFile": OpTruncateFile,
+		"RenameFile": OpRenameFile, "RemoveFile": OpRemoveFile, "ListFiles": OpListFiles,
+	},
+	"policyd": {"Decide": OpDecide},
+	"identityd": {
+		"CreateUser": OpCreateUser, "ListUsers": OpListUsers, "RemoveUser": OpRemoveUser, "SetCredential": OpSetCredential,
+		"StartSession": OpStartSession, "UnsealSession": OpUnsealSession, "LockSession": OpLockSession,
+		"EndSession": OpEndSession, "ActiveSession": OpActiveSession, "IssueToken": OpIssueToken,
+	},
+	"keymintd": {
+		"CreateRoot": OpCreateRoot, "AddProtector": OpAddProtector, "KeepProtectors": OpKeepProtectors,
+		"RemoveRoot": OpRemoveRoot, "UnsealKeys": OpUnsealKeys, "SealKeys": OpSealKeys,
+		"AppKey": OpAppKey, "SealRecord": OpSealRecord, "OpenRecord": OpOpenRecord,
+		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment,
+		"GenerateKey": OpGenerateKey, "PublicKey": OpPublicKey, "Sign": OpSign, "ListKeys": OpListKeys,
+		"DeleteKey": OpDeleteKey, "WrapKey": OpWrapKey, "UnwrapKey": OpUnwrapKey,
+	},
+	"keystored": {
+		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault,
+	},
+}
+
+// OpCode finds a service's operation by its name.
+func OpCode(service, name string) (uint16, bool) {
+	op, ok := operations[service][name]
+	return op, ok
+}
+
+// OpName is the name of a service's operation, or its number.
+func OpName(service string, op uint16) string {
+	for name, code := range operations[service] {
+		if code == op {
+			return name
+		}
+	}
+	return strconv.Itoa(int(op))
+}
+
+// OpNames lists the names of a service's operations, by their numbers.
+func OpNames(service string) []string {
+	names := slices.Collect(maps.Keys(operations[service]))
+	slices.SortFunc(names, func(a, b string) int { return int(operations[service][a]) - int(operations[service][b]) })
+	return names
+}

@@ -89,6 +89,7 @@ var (
 	ErrInUse    = errors.New("in use by another process")
 	ErrNotDir   = errors.New("not a directory")
 	ErrClosed   = errors.New("the disk is closed")
+	ErrOff      = errors.New("the power is off")
 )
 
 // Error says what failed and on which file.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nexus.internal/os/services/statefsd/disk"
+	"nexus.internal/os/services/statefsd/faultdisk"
 	"nexus.internal/os/services/statefsd/simdisk"
 )
 
@@ -38,6 +39,22 @@ func openReal(t *testing.T) (subject, func(*testing.T) subject) {
 		return d
 	}
 }
+
+// openFault is the disk in memory behind the one that can be made to fail.
+func openFault(t *testing.T) (subject, func(*testing.T) subject) {
+	inner, reopen := openSim(t)
+	return faulty{faultdisk.New(inner, nil), inner}, func(t *testing.T) subject {
+		again := reopen(t)
+		return faulty{faultdisk.New(again, nil), again}
+	}
+}
+
+type faulty struct {
+	*faultdisk.Disk
+	inner subject
+}
+
+func (f faulty) Stats() disk.Stats { return f.inner.Stats() }
 
 func mustOpen(t *testing.T, dir string) *disk.Dir {
 	t.Helper()
@@ -107,7 +124,7 @@ func TestSuite(t *testing.T) {
 		{"Concurrent", suiteConcurrent},
 		{"Crossing", suiteCrossing},
 	}
-	for name, open := range map[string]opener{"real": openReal, "sim": openSim} {
+	for name, open := range map[string]opener{"real": openReal, "sim": openSim, "fault": openFault} {
 		for _, c := range cases {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
 				d, reopen := open(t)

@@ -14,6 +14,9 @@ func (d *Disk) begin(op Op) error {
 	if d.closed {
 		return wrap(op, disk.ErrClosed)
 	}
+	if d.off.Load() {
+		return wrap(op, disk.ErrOff)
+	}
 	if op.Kind.Writes() && d.readOnly {
 		return wrap(op, disk.ErrReadOnly)
 	}

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"nexus.internal/os/services/statefsd/disk"
 )
@@ -69,6 +70,8 @@ type Disk struct {
 	closed   bool
 	calls    uint64
 	stats    disk.Stats
+
+	off atomic.Bool // apart, so that the fault hook may set it
 }
 
 var _ disk.Disk = (*Disk)(nil)
@@ -112,6 +115,11 @@ func FailFrom(n uint64, err error) func(Op) error {
 		return nil
 	}
 }
+
+// TakeAway makes every later call fail with disk.ErrOff, as if the power were
+// gone. The fault hook may call it, in the middle of a call, which is then the
+// first to fail.
+func (d *Disk) TakeAway() { d.off.Store(true) }
 
 // SetReadOnly makes every call that changes something fail with
 // disk.ErrReadOnly, or lets it work again.
@@ -163,13 +171,27 @@ func (d *Disk) Reopen() *Disk {
 // Crash answers the disk as it is after a power cut: whatever was not synced
 // is gone.
 func (d *Disk) Crash() *Disk {
+	return d.Tear(func(string, int) int { return 0 })
+}
+
+// Tear answers the disk as it is after a power cut that left something of what
+// was not synced: keep answers how many of a file's un-synced bytes, from their
+// beginning. It is asked once for each file that has some, in byte order of
+// the paths.
+func (d *Disk) Tear(keep func(path string, unsynced int) int) *Disk {
 	c := d.Reopen()
-	for path, f := range c.files {
-		if !f.entry {
+	for _, path := range slices.Sorted(maps.Keys(c.files)) {
+		f := c.files[path]
+		kept := 0
+		if n := len(f.data) - f.durable; n > 0 {
+			kept = max(0, min(n, keep(path, n)))
+		}
+		if !f.entry && kept == 0 {
 			c.drop(path)
 			continue
 		}
-		f.data = f.data[:f.durable]
+		f.data = f.data[:f.durable+kept]
+		f.settle()
 	}
 	return c
 }

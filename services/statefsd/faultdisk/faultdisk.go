@@ -1,0 +1,153 @@
+// Package faultdisk makes any disk fail on purpose: a hook is asked before each
+// call, as package simdisk asks its own, and the disk can be taken away in the
+// middle of what it does. It keeps which files take no more writes, calls the
+// disk below, and never changes what that has stored.
+package faultdisk
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"nexus.internal/os/services/statefsd/disk"
+	"nexus.internal/os/services/statefsd/simdisk"
+)
+
+// Disk implements disk.Disk on another one. Use New.
+type Disk struct {
+	below disk.Disk
+	fault func(simdisk.Op) error
+
+	mu       sync.Mutex
+	calls    uint64
+	poisoned map[string]bool
+
+	off atomic.Bool // apart, so that the hook may set it
+}
+
+var _ disk.Disk = (*Disk)(nil)
+
+// New makes a disk that asks fault, which may be nil, before it calls the disk
+// below. A call that fault fails is not made. After a failed Append, Truncate
+// or Sync the file takes no more writes, as package disk has it.
+func New(below disk.Disk, fault func(simdisk.Op) error) *Disk {
+	return &Disk{below: below, fault: fault, poisoned: make(map[string]bool)}
+}
+
+// TakeAway makes every later call fail with disk.ErrOff, Close excepted. Calls
+// that are out may still do what they do. The fault hook may call it.
+func (d *Disk) TakeAway() { d.off.Store(true) }
+
+// begin counts the call and asks the hook.
+func (d *Disk) begin(op simdisk.Op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.off.Load() {
+		return wrap(op, disk.ErrOff)
+	}
+	d.calls++
+	op.N = d.calls
+	changes := op.Kind == simdisk.Append || op.Kind == simdisk.Truncate || op.Kind == simdisk.Sync
+	if (changes || op.Kind == simdisk.Rename) && d.poisoned[op.Path] {
+		return wrap(op, disk.ErrPoisoned)
+	}
+	if d.fault == nil {
+		return nil
+	}
+	err := d.fault(op)
+	if err == nil {
+		return nil
+	}
+	if changes {
+		d.poisoned[op.Path] = true
+	}
+	return wrap(op, err)
+}
+
+func wrap(op simdisk.Op, err error) error {
+	return &disk.Error{Op: string(op.Kind), Path: op.Path, Err: err}
+}
+
+// healed notes that another file is in the place of the one at path.
+func (d *Disk) healed(path string, err error) error {
+	if err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.poisoned, path)
+	}
+	return err
+}
+
+// Stat implements disk.Disk.
+func (d *Disk) Stat(path string) (int64, error) {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Stat, Path: path}); err != nil {
+		return 0, err
+	}
+	return d.below.Stat(path)
+}
+
+// ReadAt implements disk.Disk.
+func (d *Disk) ReadAt(path string, p []byte, off int64) (int, error) {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Read, Path: path, Off: off, Len: len(p)}); err != nil {
+		return 0, err
+	}
+	return d.below.ReadAt(path, p, off)
+}
+
+// Append implements disk.Disk.
+func (d *Disk) Append(path string, off int64, p []byte) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Append, Path: path, Off: off, Len: len(p)}); err != nil {
+		return err
+	}
+	return d.below.Append(path, off, p)
+}
+
+// Truncate implements disk.Disk.
+func (d *Disk) Truncate(path string, size int64) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Truncate, Path: path, Off: size}); err != nil {
+		return err
+	}
+	return d.below.Truncate(path, size)
+}
+
+// Sync implements disk.Disk.
+func (d *Disk) Sync(path string) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Sync, Path: path}); err != nil {
+		return err
+	}
+	return d.below.Sync(path)
+}
+
+// Replace implements disk.Disk.
+func (d *Disk) Replace(path string, p []byte) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Replace, Path: path, Len: len(p)}); err != nil {
+		return err
+	}
+	return d.healed(path, d.below.Replace(path, p))
+}
+
+// Rename implements disk.Disk.
+func (d *Disk) Rename(from, to string) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Rename, Path: from, To: to}); err != nil {
+		return err
+	}
+	return d.healed(to, d.below.Rename(from, to))
+}
+
+// Remove implements disk.Disk.
+func (d *Disk) Remove(path string) error {
+	if err := d.begin(simdisk.Op{Kind: simdisk.Remove, Path: path}); err != nil {
+		return err
+	}
+	return d.healed(path, d.below.Remove(path))
+}
+
+// List implements disk.Disk.
+func (d *Disk) List(prefix string) ([]string, error) {
+	if err := d.begin(simdisk.Op{Kind: simdisk.List, Path: prefix}); err != nil {
+		return nil, err
+	}
+	return d.below.List(prefix)
+}
+
+// Close implements disk.Disk.
+func (d *Disk) Close() error { return d.below.Close() }
