@@ -180,7 +180,7 @@ func (h *host) Receive(ctx actor.Context) {
 		if err := m.Run(); err != nil && h.task.Generation() > 1 {
 			// A service that cannot start again is as good as one that panicked.
 			h.task.Crash()
-			panic(&ipc.PanicReport{Task: h.task.Name(), Frames: "restart failed"})
+			panic(&ipc.PanicReport{Task: h.task.Name(), Frames: "restart failed", Start: true})
 		}
 	case *actor.Stopped:
 		h.task.Exit()

@@ -85,6 +85,7 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	k.endpoints[ep.id] = ep
 	owner.facets = append(owner.facets, ep)
 	owner.owned++
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, To: owner.id, Endpoint: ep.id, Op: uint16(ep.facet), Kind: TraceEndpoint})
 	return slot, nil
 }
 

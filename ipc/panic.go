@@ -12,6 +12,7 @@ type PanicReport struct {
 	Task   string
 	Frames string
 	Asked  bool // by Task.Panic or an Injector
+	Start  bool // it is no panic: a new instance could not start
 }
 
 func (p *PanicReport) Error() string { return "service panicked at " + p.Frames }

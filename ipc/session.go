@@ -63,7 +63,7 @@ func (t *Task) StartSession(auth Slot, user string, incarnation [16]byte) (uint6
 	k.lastSID++
 	s := &session{sid: k.sidBase | uint64(k.lastSID), user: user, incarnation: incarnation, epoch: 1}
 	k.sessions[s.sid] = s
-	k.traceSession(t, s, OK)
+	k.traceSession(t.id, s, SessionStarted)
 	return s.sid, nil
 }
 
@@ -77,7 +77,7 @@ func (t *Task) OpenSession(auth Slot, sid uint64) error {
 		return code
 	}
 	s.unsealed = true
-	k.traceSession(t, s, OK)
+	k.traceSession(t.id, s, SessionOpened)
 	return nil
 }
 
@@ -97,17 +97,22 @@ func (t *Task) void(auth Slot, sid uint64, ended bool) error {
 	if code != OK {
 		return code
 	}
-	k.void(s, ended)
-	k.traceSession(t, s, OK)
+	k.void(t.id, s, ended)
 	return nil
 }
 
-// void ends a session's epoch, and the session itself if ended is set.
-func (k *Kernel) void(s *session, ended bool) {
+// void ends a session's epoch, and the session itself if ended is set. by is
+// the task that asked for it, 0 if that was the kernel itself.
+func (k *Kernel) void(by TaskID, s *session, ended bool) {
 	old := s.epoch
 	s.epoch++
 	s.unsealed = false
 	s.ended = s.ended || ended
+	what := SessionSealed
+	if ended {
+		what = SessionEnded
+	}
+	k.traceSession(by, s, what)
 	for _, row := range s.rows {
 		k.tokens.Revoke(row)
 	}
@@ -155,7 +160,7 @@ func (k *Kernel) recheckWaiting(s *session) {
 func (k *Kernel) voidAll(end bool) {
 	for n := uint32(1); n <= k.lastSID; n++ {
 		if s := k.sessions[k.sidBase|uint64(n)]; s != nil && !s.ended {
-			k.void(s, end)
+			k.void(0, s, end)
 		}
 	}
 }
@@ -380,6 +385,6 @@ func (k *Kernel) unsubscribe(t *Task) {
 	t.events = nil
 }
 
-func (k *Kernel) traceSession(t *Task, s *session, code Code) {
-	k.ring.add(TraceEvent{Time: k.now, From: t.id, SID: s.sid, Code: code, Kind: TraceSession})
+func (k *Kernel) traceSession(by TaskID, s *session, what uint16) {
+	k.ring.add(TraceEvent{Time: k.now, From: by, SID: s.sid, Op: what, Kind: TraceSession, Name: s.user})
 }

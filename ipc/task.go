@@ -81,6 +81,7 @@ func (k *Kernel) NewTask(spec TaskSpec) (*Task, error) {
 		parent: spec.Parent, marks: spec.Marks, guards: spec.Guards,
 	}
 	k.tasks[t.id] = t
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Name: t.name, Kind: TraceTask})
 	return t, nil
 }
 

@@ -19,7 +19,17 @@ const (
 	TraceSession
 	TraceToken
 	TraceOffload
-	TraceFault // injected
+	TraceFault    // injected
+	TraceTask     // a task was made: From, with its Name
+	TraceEndpoint // an endpoint of To was made: Op is its facet
+)
+
+// What a TraceSession is about, in its Op.
+const (
+	SessionStarted uint16 = iota + 1
+	SessionOpened
+	SessionSealed
+	SessionEnded
 )
 
 // TraceEvent is one system call or its consequence. It never holds a payload.
@@ -35,6 +45,7 @@ type TraceEvent struct {
 	Code     Code
 	Kind     EventKind
 	Refusal  capability.Refusal
+	Name     string // of a TraceTask the task's, of a TraceSession the user's, of a request with a token the app's
 }
 
 // ring keeps the last TraceEntries events. The kernel's lock guards it.
@@ -70,5 +81,6 @@ func (k *Kernel) traceCall(kind EventKind, c *call, size int, code Code, why cap
 	k.ring.add(TraceEvent{
 		Time: k.now, Call: c.id, From: c.sender.Task, To: c.ep.owner.id, SID: c.stamp.SID,
 		Endpoint: c.ep.id, Op: c.op, Size: uint16(min(size, 0xffff)), Code: code, Kind: kind, Refusal: why,
+		Name: c.stamp.App,
 	})
 }

@@ -11,6 +11,7 @@ package seeded
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"iter"
 	"math/rand/v2"
 	"time"
@@ -198,4 +199,15 @@ func (p *parker) Unpark() {
 	if p.parked {
 		p.executor.ready = append(p.executor.ready, p.resume)
 	}
+}
+
+// Rand is chance by seed, for those who make up what happens in a run. The
+// system itself never sees it.
+type Rand = rand.Rand
+
+// Chance is the stream of that name, of a seed.
+func Chance(seed uint64, stream string) *Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(stream)) // A hash takes every write.
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }

@@ -11,6 +11,7 @@ package machine
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"nexus.internal/os/actors"
@@ -43,6 +44,7 @@ type Machine struct {
 	cfg    Config
 	faults Faults
 	boots  int
+	slots  map[string]int // capabilities of each service when it was ready
 
 	mu     sync.Mutex // guards what follows
 	system *boot.System
@@ -101,10 +103,33 @@ func (m *Machine) Boot() error {
 	if err != nil {
 		return errors.Join(err, m.release(p))
 	}
+	m.slots = make(map[string]int)
+	for _, name := range s.Services() {
+		m.slots[name] = s.Task(name).Slots()
+	}
 	m.mu.Lock()
 	m.system = s
 	m.mu.Unlock()
 	return nil
+}
+
+// ErrLost says that a service has more or fewer capabilities than it began with.
+var ErrLost = errors.New("machine: capabilities were lost or found")
+
+// Check recounts the kernel's books of a machine that is on and of which nobody
+// wants anything: then each service holds what it was handed, and no more. A
+// service that was stopped for good holds nothing.
+func (m *Machine) Check() error {
+	s := m.System()
+	if s == nil {
+		return ErrOff
+	}
+	for _, name := range s.Services() {
+		if n := s.Task(name).Slots(); n != m.slots[name] && n != 0 {
+			return fmt.Errorf("%w: %s has %d, and had %d", ErrLost, name, n, m.slots[name])
+		}
+	}
+	return s.Kernel.Check()
 }
 
 // release gives the disk back after a boot that is over.

@@ -89,7 +89,7 @@ func TestPublic(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for _, c := range []struct{ word, want string }{
-		{"puut", "put"}, {"Get", "get"}, {"user", "users"}, {"creat-user", "create-user"}, {"unlock", "lock"}, {"expct", "expect"},
+		{"puut", "put"}, {"Get", "get"}, {"user", "users"}, {"creat-user", "create-user"}, {"unlok", "unlock"}, {"expct", "expect"},
 	} {
 		if got := grammar().nearest(c.word); got != c.want {
 			t.Errorf("%s: the nearest is %s, want %s", c.word, got, c.want)

@@ -10,6 +10,7 @@ import (
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/cmd/machine"
+	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/statefsd/simdisk"
 )
@@ -82,18 +83,22 @@ func advance(r *Strand, a []string) (string, error) {
 	})
 }
 
+// quietTimeout is longer than anything waits for what is lost: a request, and
+// then the deadline of another one that it makes.
+const quietTimeout = 3 * ipc.DefaultTimeout
+
 // check waits till nothing is queued or being served any more, and recounts.
 func check(r *Strand, _ []string) (string, error) {
 	s, err := r.running()
 	if err != nil {
 		return "", err
 	}
-	quiet, err := r.napUntil(expectTimeout, func() bool { return s.Kernel.Quiet() })
+	quiet, err := r.napUntil(quietTimeout, func() bool { return s.Kernel.Quiet() })
 	if err == nil && !quiet {
 		err = fmt.Errorf("%w: something is queued or being served", ErrMismatch)
 	}
 	if err == nil {
-		err = s.Kernel.Check()
+		err = r.machine.Check()
 	}
 	return "", err
 }

@@ -2,11 +2,13 @@ package script
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/ipc"
 )
 
 // credential makes a credential of a kind that the grammar knows. Whoever asks
@@ -115,6 +117,22 @@ func unseal(r *Strand, a []string) (string, error) {
 		r.exitAppsOf(a[0])
 	}
 	return "", err
+}
+
+// unlock is login and unseal. A session that somebody else has ended, as the
+// kernel does when identityd crashes, is replaced by a new one.
+func unlock(r *Strand, a []string) (string, error) {
+	if r.session(a[0]) != 0 {
+		text, err := unseal(r, a)
+		if !errors.Is(err, ipc.Denied) {
+			return text, err
+		}
+		r.over(a[0])
+	}
+	if text, err := login(r, a); err != nil {
+		return text, err
+	}
+	return unseal(r, a)
 }
 
 func lock(r *Strand, a []string) (string, error) {

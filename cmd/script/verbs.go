@@ -34,6 +34,7 @@ var userVerbs = []Verb{
 
 	{Name: "login", Args: "USER password|pin WORD", Help: "start a session: active and sealed", Run: login},
 	{Name: "unseal", Args: "USER password|pin WORD", Help: "open the session's keys and vault; apps are launched anew", Run: unseal},
+	{Name: "unlock", Args: "USER password|pin WORD", Help: "whatever the session was: log in if that is needed, and unseal", Run: unlock},
 	{Name: "lock", Args: "USER", Help: "seal the session; running apps keep their void tokens", Run: lock},
 	{Name: "end", Args: "USER", Help: "end the session", Run: end},
 	{Name: "active", Args: "USER [active|unsealed|none]", Help: "what identityd knows of the session; with an argument, it must be that", Run: active},

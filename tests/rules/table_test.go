@@ -30,6 +30,8 @@ var table = []row{
 		"the real disk knows no messages"},
 	{"services/statefsd/simdisk", "services/statefsd/disk",
 		"another disk behind the same interface"},
+	{"services/statefsd/faultdisk", "services/statefsd/disk services/statefsd/simdisk",
+		"the same faults for any disk"},
 	{"services/statefsd/bootrec", "services/statefsd/disk",
 		"is read before there is a kernel"},
 	{"services/statefsd", "ipc ipc/wire services/statefsd/disk",
@@ -53,15 +55,28 @@ var table = []row{
 
 	{"cmd/boot", "... google.golang.org/protobuf/proto",
 		"puts everything together"},
-	{"cmd/script", "cmd/boot ipc capability services/keychain services/secret",
-		"does what a launcher and its apps can, and no more"},
-	{"cmd/nexus-sim", "cmd/boot cmd/script services/statefsd/disk golang.org/x/sys/unix " + naming,
+	{"cmd/machine", "cmd/boot actors ipc services/statefsd/disk services/statefsd/simdisk services/statefsd/faultdisk",
+		"a disk, a power switch and faults around a boot"},
+	{"cmd/script", "cmd/boot cmd/machine ipc ipc/wire capability services/keychain services/secret services/statefsd/simdisk",
+		"does what a launcher and its apps can, and what can be done to a machine"},
+	{"cmd/oracle", "cmd/boot cmd/machine cmd/script ipc services/keystored/vault github.com/anishathalye/porcupine",
+		"watches and judges; of the vault it knows the quotas"},
+	{"cmd/scenario", "cmd/boot cmd/machine cmd/oracle cmd/script actors actors/seeded ipc services/identityd services/rngd " +
+		"services/keystored/vault github.com/BurntSushi/toml golang.org/x/tools/txtar",
+		"reads a file, sets a stage, plays it"},
+	{"cmd/explore", "cmd/boot cmd/machine cmd/oracle cmd/scenario cmd/script actors/seeded ipc services/rngd",
+		"makes up scenarios and plays them"},
+	{"cmd/nexus-sim", "cmd/boot cmd/machine cmd/scenario cmd/script services/statefsd/disk golang.org/x/sys/unix " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
 
 	{"tests/rig", "ipc capability actors actors/seeded",
 		"small systems for tests of single packages, so it knows no service"},
 	{"tests/ui_v18b_host", "... cmd/boot tests/rig google.golang.org/protobuf/proto",
 		"proves things of the whole system, with nothing but the system"},
+	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
+		"plays every scenario that is shipped"},
+	{"tests/mutants", "",
+		"runs git and go on copies of the sources"},
 	{"tests/rules", "",
 		"reads sources only"},
 }
@@ -116,7 +131,7 @@ var doors = []door{
 	{uses: "context.WithTimeout context.WithTimeoutCause context.WithDeadline context.WithDeadlineCause",
 		open: "actors cmd/nexus-sim ipc/fiber.go",
 		why:  "deadlines come from the task, in the kernel's time"},
-	{uses: "go sync.WaitGroup time.AfterFunc context.AfterFunc", open: "actors cmd/nexus-sim",
+	{uses: "go sync.WaitGroup time.AfterFunc context.AfterFunc", open: "actors cmd/explore cmd/nexus-sim",
 		why: "who runs when is the executor's"},
 	{uses: "iter.Pull iter.Pull2", open: "ipc actors actors/seeded",
 		why: "who parks is the kernel's"},
@@ -146,7 +161,7 @@ var doors = []door{
 // Build tags that a file may ask for, and who may ask for the insecure mode.
 const (
 	insecureTag  = "insecure_deterministic"
-	insecureOpen = "services/rngd cmd/boot cmd/nexus-sim tests/..."
+	insecureOpen = "services/rngd cmd/boot cmd/explore cmd/nexus-sim tests/..."
 	otherTags    = "linux amd64 arm64 race"
 )
 
