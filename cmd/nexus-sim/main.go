@@ -43,6 +43,11 @@ type streams struct {
 func commands() []command {
 	return []command{
 		{"boot", "boot on a state directory and run a script", runBoot},
+		{"run", "play a scenario; bin/nexus-sim-insecure does it by seed", runRun},
+		{"replay", "play a trace or a failure again, to the same bytes", runReplay},
+		{"explore", "look for seeds under which a promise is not kept", runExplore},
+		{"shell", "a prompt with the verbs of scripts", runShell},
+		{"grants", "draw who may call whom, as a Mermaid diagram", runGrants},
 		{"demo", "boot, show the keychain, kill the OS in the middle of puts, boot again", runDemo},
 		{"verbs", "list the verbs of scripts", runVerbs},
 	}
@@ -89,7 +94,7 @@ func dispatch(args []string, std streams) error {
 func help(w io.Writer) {
 	fmt.Fprintln(w, "nexus-sim boots the simulated OS. Commands:")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.help)
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.help)
 	}
 	fmt.Fprintln(w, "\n`nexus-sim COMMAND -h` lists a command's flags.")
 }
@@ -113,20 +118,34 @@ func newFlags(command string) *flag.FlagSet {
 // parse reads a command's flags, beside which it takes no arguments, and
 // returns the names of those that were given.
 func parse(set *flag.FlagSet, args []string, std streams) (given map[string]bool, err error) {
-	err = set.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(std.out, "nexus-sim %s takes these flags:\n", set.Name())
-		set.SetOutput(std.out)
-		set.PrintDefaults()
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("%w: %s: %s; `nexus-sim %s -h` lists its flags",
-			errUsage, set.Name(), strings.TrimSpace(err.Error()), set.Name())
-	case set.NArg() > 0:
-		return nil, fmt.Errorf("%w: %s takes no argument, and %q is one", errUsage, set.Name(), set.Arg(0))
+	rest, err := parseWith(set, args, std)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%w: %s takes no argument, and %q is one", errUsage, set.Name(), rest[0])
 	}
 	given = make(map[string]bool)
 	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	return given, nil
+	return given, err
+}
+
+// parseWith reads a command's flags and arguments, in any order.
+func parseWith(set *flag.FlagSet, args []string, std streams) (rest []string, err error) {
+	for len(args) > 0 {
+		if !strings.HasPrefix(args[0], "-") {
+			rest, args = append(rest, args[0]), args[1:]
+			continue
+		}
+		err := set.Parse(args)
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			fmt.Fprintf(std.out, "nexus-sim %s takes these flags:\n", set.Name())
+			set.SetOutput(std.out)
+			set.PrintDefaults()
+			return nil, err
+		case err != nil:
+			return nil, fmt.Errorf("%w: %s: %s; `nexus-sim %s -h` lists its flags",
+				errUsage, set.Name(), strings.TrimSpace(err.Error()), set.Name())
+		}
+		args = set.Args()
+	}
+	return rest, nil
 }

@@ -129,3 +129,13 @@ func (s *Scenario) Title() string {
 
 // Sections lists the names of a file's sections.
 func Sections() []string { return slices.Clone(sections) }
+
+// DrawsFrom says whether the script has a line that says just that.
+func (s *Scenario) DrawsFrom(text string) bool {
+	for line := range strings.Lines(s.Script) {
+		if strings.TrimSpace(line) == "say "+text {
+			return true
+		}
+	}
+	return false
+}
