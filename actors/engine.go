@@ -56,7 +56,7 @@ type Ticker interface{ Tick() }
 
 // Engine hosts services.
 type Engine struct {
-	system  *actor.ActorSystem
+	ground  *ground
 	sched   Scheduler
 	onCrash func(report *ipc.PanicReport)
 	refused atomic.Uint64
@@ -70,12 +70,9 @@ type Engine struct {
 // New makes an engine. onCrash, which may be nil, hears of every panic of a
 // service; the report names places in the source and no values.
 func New(sched Scheduler, onCrash func(report *ipc.PanicReport)) *Engine {
-	return &Engine{
-		system:  actor.NewActorSystem(quiet),
-		sched:   sched,
-		onCrash: onCrash,
-		byPID:   make(map[string]*host),
-	}
+	e := &Engine{sched: sched, onCrash: onCrash, byPID: make(map[string]*host)}
+	e.ground = groundFor(e)
+	return e
 }
 
 // quiet keeps protoactor from logging at all: its records carry whole messages
@@ -107,7 +104,7 @@ func (e *Engine) Host(t *ipc.Task, factory func() ipc.Service) error {
 		actor.WithMailbox(func() actor.Mailbox { return h.mailbox }),
 		actor.WithDispatcher(e.sched.Dispatcher()),
 		actor.WithOnInit(func(ctx actor.Context) { e.register(ctx.Self(), h) }))
-	if _, err := e.system.Root.WithGuardian(e).SpawnNamed(props, t.Name()); err != nil {
+	if _, err := e.ground.system.Root.WithGuardian(e.ground).SpawnNamed(props, t.Name()); err != nil {
 		e.forget(h)
 		return err
 	}
@@ -134,9 +131,9 @@ func (e *Engine) hostOf(pid string) *host {
 	return e.byPID[pid]
 }
 
-// HandleFailure makes the engine the supervisor strategy of its actors: restart,
-// unless it happens too often, and never a word about why.
-func (e *Engine) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
+// handleFailure restarts an actor that panicked, unless that happens too often,
+// and says never a word about why.
+func (e *Engine) handleFailure(s actor.Supervisor, child *actor.PID) {
 	h := e.hostOf(child.Id)
 	if h == nil || h.mayRestart() {
 		s.RestartChildren(child)
@@ -153,12 +150,13 @@ func (e *Engine) Stop() {
 	hosts := e.hosts
 	e.hosts = nil
 	e.mu.Unlock()
+	clean := true
 	for i := len(hosts) - 1; i >= 0; i-- {
 		h := hosts[i]
-		e.system.Root.Stop(h.self)
-		e.sched.Await(h.retired, nil)
+		e.ground.system.Root.Stop(h.self)
+		clean = e.sched.Await(h.retired, nil) && clean
 	}
-	e.system.Shutdown()
+	e.ground.release(clean)
 }
 
 // host is the actor of one service.

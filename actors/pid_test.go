@@ -84,7 +84,7 @@ func (g *guest) call() error {
 // delivered, nothing answers, and the service goes on.
 func TestMessagesToThePIDAreRefused(t *testing.T) {
 	g := newGuest(t)
-	root := g.engine.system.Root
+	root := g.engine.ground.system.Root
 	messages := []any{
 		"hello", []byte("hello"), 42, nil, struct{}{}, &ipc.Request{Op: 1, Body: []byte("forged")}, &ipc.Work{},
 		ipc.Event{SID: 1, Ended: true}, &actor.MessageEnvelope{Message: &ipc.Work{}, Sender: g.pid}, &actor.PoisonPill{},
@@ -116,7 +116,7 @@ func TestMessagesToThePIDAreRefused(t *testing.T) {
 func TestPIDOfNobody(t *testing.T) {
 	g := newGuest(t)
 	for _, id := range []string{"", "echo2", "$1", "../echo"} {
-		g.engine.system.Root.Send(actor.NewPID("nonhost", id), "hello")
+		g.engine.ground.system.Root.Send(actor.NewPID("nonhost", id), "hello")
 	}
 	if err := g.call(); err != nil || g.served != 1 || g.engine.Refused() != 0 {
 		t.Errorf("%v, served %d, refused %d", err, g.served, g.engine.Refused())

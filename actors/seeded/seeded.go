@@ -43,6 +43,9 @@ func New(seed uint64) *Executor {
 	return &Executor{rng: rand.New(rand.NewPCG(seed, 0x6e65787573)), now: 1}
 }
 
+// Sequential says that everything runs on one goroutine.
+func (e *Executor) Sequential() {}
+
 // Steps counts what has run so far.
 func (e *Executor) Steps() uint64 { return e.steps }
 
