@@ -59,3 +59,42 @@ func (k *Kernel) Timers() (n int) {
 	}
 	return n
 }
+
+// SetInjector gives a kernel that runs an injector.
+func (k *Kernel) SetInjector(i Injector) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.injector = i
+}
+
+// Miscount makes one of the kernel's counts wrong, and says which.
+func (k *Kernel) Miscount(what string) (undo func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := new(int)
+	switch what {
+	case "queued":
+		n = &k.queued
+	case "owner":
+		n = &k.tasks[k.lastTask].queuedBytes
+	case "serving":
+		for _, t := range k.tasks {
+			for _, ep := range t.facets {
+				n = &ep.serving
+			}
+		}
+	case "depth":
+		for _, t := range k.tasks {
+			for _, ep := range t.facets {
+				n = &ep.queued
+			}
+		}
+	case "epoch":
+		for _, s := range k.sessions {
+			s.epoch++
+			return func() { s.epoch-- }
+		}
+	}
+	*n++
+	return func() { *n-- }
+}

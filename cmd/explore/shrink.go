@@ -57,14 +57,14 @@ func (sh *shrinker) without(lines []string, size int) (shorter []string, found b
 // fails says whether the lines still fail in the same way, under one of a few
 // seeds, and remembers them if they do.
 func (sh *shrinker) fails(lines []string) bool {
-	for i := range uint64(tryings) {
+	for i := range int64(tryings) {
 		if sh.tries++; sh.tries > maxTries || sh.ctx.Err() != nil {
 			return false
 		}
 		s := *sh.best
 		s.Script = strings.Join(lines, "\n") + "\n"
 		s.Machine.Seed = sh.best.Machine.Seed + i
-		if run := Play(&s, s.Machine.Seed, sh.chance, false); run.Err != nil && Way(run.Err) == sh.way {
+		if run := Play(&s, uint64(s.Machine.Seed), sh.chance, false); run.Err != nil && Way(run.Err) == sh.way {
 			sh.best = &s
 			return true
 		}

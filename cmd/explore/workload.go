@@ -2,6 +2,7 @@ package explore
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -54,7 +55,7 @@ func Workload(seed uint64, faults []machine.Kind) *scenario.Scenario {
 	w := &writer{rng: seeded.Chance(seed, "workload"), faults: faults}
 	s := &scenario.Scenario{
 		Name: fmt.Sprintf("seed-%d", seed), About: fmt.Sprintf("The workload of seed %d.\n", seed),
-		Machine: scenario.Settings{Seed: seed, Tear: true},
+		Machine: scenario.Settings{Seed: int64(seed & math.MaxInt64), Tear: true},
 	}
 	if w.rng.IntN(3) > 0 {
 		s.Machine.AppSecrets, s.Machine.UserSecrets = tightAppSecrets, tightUserSecrets

@@ -101,7 +101,7 @@ func (f *exploreFlags) conclude(ctx context.Context, std streams, t explore.Tota
 	case failed != nil:
 		return fmt.Errorf("seed %d: %w", failed.Seed, failed.Err)
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted after %d of %d seeds", t.Seeds, f.seeds)
+		return fmt.Errorf("%w after %d of %d seeds", signalError{syscall.SIGINT}, t.Seeds, f.seeds)
 	}
 	return nil
 }

@@ -61,7 +61,10 @@ func runReplay(args []string, std streams) error {
 	p := &printer{out: std.out}
 	d := &debugger{flags: f, printer: p, in: bufio.NewScanner(std.in), asks: isTerminalStream(std.in)}
 	again, played := d.play(s, seed)
-	if d.stopped || !trace.Is(text) {
+	switch {
+	case d.stopped:
+		return p.failed()
+	case !trace.Is(text):
 		return firstOf(played, p.failed())
 	}
 	if line, was, is := trace.Difference(text, again); line > 0 {
@@ -81,7 +84,7 @@ func (f *replayFlags) source(text []byte) (*scenario.Scenario, uint64, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		return s, s.Machine.Seed, nil
+		return s, uint64(s.Machine.Seed), nil
 	}
 	h, err := trace.Read(text)
 	if err != nil {

@@ -104,7 +104,8 @@ func (f *runFlags) theSeed(s *scenario.Scenario) (*uint64, error) {
 		one := uint64(1)
 		return &one, nil
 	}
-	return &s.Machine.Seed, nil
+	own := uint64(s.Machine.Seed)
+	return &own, nil
 }
 
 // otherBuild says which command does what this build cannot.

@@ -10,7 +10,6 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"nexus.internal/os/cmd/script"
-	"nexus.internal/os/services/keystored/vault"
 )
 
 // tomlError is a place in a TOML text that cannot be understood.
@@ -144,36 +143,4 @@ func (p *Phase) forbidden(markers []string) error {
 		}
 	}
 	return nil
-}
-
-// Settings are what a scenario asks of its machine.
-type Settings struct {
-	// Seed is the one to play it with, unless another one is given. 0 is none.
-	Seed uint64 `toml:"seed,omitempty"`
-	// Tear lets a power cut leave a part of what was not synced, drawn by the
-	// seed; otherwise it leaves nothing.
-	Tear bool `toml:"tear,omitempty"`
-	// The quotas of vaults; 0 means the shipped one.
-	AppSecrets  uint64 `toml:"app-secrets,omitempty"`
-	AppBytes    uint64 `toml:"app-bytes,omitempty"`
-	UserSecrets uint64 `toml:"user-secrets,omitempty"`
-	UserBytes   uint64 `toml:"user-bytes,omitempty"`
-}
-
-func parseSettings(text []byte) (s Settings, err error) {
-	err = decode(text, &s)
-	return s, err
-}
-
-func (s Settings) format() []byte {
-	var b bytes.Buffer
-	if err := toml.NewEncoder(&b).Encode(s); err != nil {
-		return nil // A struct of numbers can be encoded.
-	}
-	return b.Bytes()
-}
-
-// Quotas are those of the machine's vaults.
-func (s Settings) Quotas() vault.Limits {
-	return vault.Limits{AppSecrets: s.AppSecrets, AppBytes: s.AppBytes, UserSecrets: s.UserSecrets, UserBytes: s.UserBytes}
 }
