@@ -22,7 +22,12 @@ BUF := $(CURDIR)/.ci/buf/go.mod
 
 export CGO_ENABLED := 0
 
-.PHONY: help run build sim test race vet fuzz bench bench-once proto proto-check tidy clean
+# What `make explore` explores, and what `make mutants` does for each mistake.
+SEEDS ?= 10000
+FAULTS ?= crash,power,disk,delay,drop,exhaust
+MUTANT_SEEDS ?= 400
+
+.PHONY: help run build sim test explore mutants docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +46,15 @@ test: ## run all tests, then those of the insecure_deterministic mode, then the 
 	$(GO) test ./...
 	$(if $(TAGGED),$(GO) test -tags $(TAG) $(addprefix ./,$(TAGGED)))
 	cd $(PEERS) && $(GO) test ./schema
+
+explore: sim ## look for seeds under which a promise is not kept: SEEDS, FAULTS
+	bin/nexus-sim-insecure explore --seeds $(SEEDS) --faults $(FAULTS)
+
+mutants: ## plant each known mistake in a copy of the sources; all must be caught
+	$(GO) run ./tests/mutants --seeds $(MUTANT_SEEDS)
+
+docs: ## make the pictures in docs/ again
+	$(GO) test -tags $(TAG) ./tests/pictures -update
 
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -70,13 +84,17 @@ bench-once: ## run every benchmark once, to see that it works
 	$(BENCH) -benchtime 1x ./...
 	cd $(PEERS) && $(BENCH) -benchtime 1x .
 
-proto: ## make ipc/wire/*.pb.go again from the schemas
-	cd ipc/wire && $(GO) tool -modfile=$(BUF) buf generate
+# The folders with schemas. All are as deep as ipc/wire, whose configuration of buf they share.
+SCHEMAS := ipc/wire tests/hellod
+GENERATE = $(GO) tool -modfile=$(BUF) buf generate --config ../../ipc/wire/buf.yaml --template ../../ipc/wire/buf.gen.yaml
 
-proto-check: ## fail if ipc/wire/*.pb.go is not what `make proto` makes
+proto: ## make every *.pb.go again from the schemas
+	@for dir in $(SCHEMAS); do (cd $$dir && $(GENERATE)) || exit 1; done
+
+proto-check: ## fail if a *.pb.go is not what `make proto` makes
 	@rm -rf build/_proto
-	cd ipc/wire && $(GO) tool -modfile=$(BUF) buf generate -o $(CURDIR)/build/_proto
-	@cd ipc/wire && for f in *.proto; do cmp $${f%.proto}.pb.go $(CURDIR)/build/_proto/$${f%.proto}.pb.go || exit 1; done
+	@for dir in $(SCHEMAS); do (cd $$dir && $(GENERATE) -o $(CURDIR)/build/_proto/$$dir) || exit 1; done
+	@for f in $(SCHEMAS:%=%/*.proto); do cmp $${f%.proto}.pb.go build/_proto/$${f%.proto}.pb.go || exit 1; done
 
 tidy: ## bring go.mod and go.sum of both modules up to date
 	$(GO) mod tidy

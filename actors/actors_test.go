@@ -192,22 +192,42 @@ func TestCallersInFlightLearnOfAPanicAtOnce(t *testing.T) {
 	}
 }
 
+// A service that panics too often is stopped for good: callers are told, and
+// the engine can stop without it. On goroutines it is the caller that runs the
+// service's last turn.
 func TestTooManyPanicsStopTheService(t *testing.T) {
-	r := rig.NewSeeded(t, 5, nil)
-	_, ep := serveEcho(r, "echo", ipc.NoSlot, nil)
-	app := r.Task(ipc.TaskSpec{Name: "app"})
-	slot := r.Connect(app, ep)
-	r.Do(app, func(ctx context.Context) {
-		for range 10 {
-			if _, err := call(ctx, app, slot, opPanic, ""); !errors.Is(err, ipc.Unavailable) {
-				t.Fatalf("got %v", err)
+	for name, r := range map[string]*rig.Rig{"seeded": rig.NewSeeded(t, 5, nil), "goroutines": rig.New(t)} {
+		t.Run(name, func(t *testing.T) {
+			_, ep := serveEcho(r, "echo", ipc.NoSlot, nil)
+			app := r.Task(ipc.TaskSpec{Name: "app"})
+			slot := r.Connect(app, ep)
+			r.Do(app, func(ctx context.Context) {
+				for range 10 {
+					if _, err := call(ctx, app, slot, opPanic, ""); !errors.Is(err, ipc.Unavailable) {
+						t.Errorf("got %v", err)
+					}
+				}
+				_, _ = call(ctx, app, slot, opPanic, "")
+				if _, err := call(ctx, app, slot, opEcho, ""); !errors.Is(err, ipc.NoSuchEndpoint) {
+					t.Errorf("got %v", err)
+				}
+			})
+			stopped := make(chan struct{})
+			if name == "seeded" {
+				r.Engine.Stop()
+				return
 			}
-		}
-		_, _ = call(ctx, app, slot, opPanic, "")
-		if _, err := call(ctx, app, slot, opEcho, ""); !errors.Is(err, ipc.NoSuchEndpoint) {
-			t.Errorf("got %v", err)
-		}
-	})
+			go func() {
+				defer close(stopped)
+				r.Engine.Stop()
+			}()
+			select {
+			case <-stopped:
+			case <-time.After(30 * time.Second):
+				t.Error("the engine waits for a service that was stopped for good")
+			}
+		})
+	}
 }
 
 func TestRelayAndDeadline(t *testing.T) {

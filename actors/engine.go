@@ -143,9 +143,14 @@ func (e *Engine) handleFailure(s actor.Supervisor, child *actor.PID) {
 }
 
 // Stop ends every service, the last one first, and waits till nothing of them
-// is left. Parked requests run out; nobody is left without an answer.
+// is left. Parked requests run out; nobody is left without an answer. Doing it
+// again does nothing.
 func (e *Engine) Stop() {
 	e.mu.Lock()
+	if e.stopped {
+		e.mu.Unlock()
+		return
+	}
 	e.stopped = true
 	hosts := e.hosts
 	e.hosts = nil

@@ -114,7 +114,7 @@ func (m *mailbox) work(until *atomic.Bool) {
 		if m.suspended {
 			return
 		}
-		if until.Load() {
+		if until.Load() && !m.stopped.Load() { // A stopped one has its end still to come to.
 			m.woken.Store(false)
 			if m.task.More() {
 				m.woken.Store(true)

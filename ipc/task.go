@@ -3,6 +3,8 @@ package ipc
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"nexus.internal/os/capability"
@@ -231,6 +233,21 @@ func (t *Task) Exit() {
 	delete(k.tasks, t.id)
 	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceExit})
 	k.unlock()
+}
+
+// Halt ends every task that is left, in the order of their making: whoever
+// waits is told. It is the last thing that happens in a kernel.
+func (k *Kernel) Halt() {
+	k.lock()
+	left := slices.Sorted(maps.Keys(k.tasks))
+	tasks := make([]*Task, len(left))
+	for i, id := range left {
+		tasks[i] = k.tasks[id]
+	}
+	k.unlock()
+	for _, t := range tasks {
+		t.Exit()
+	}
 }
 
 // failOwn tells the flows of control that an exiting task has parked. Each may

@@ -41,6 +41,9 @@ type Config struct {
 	// Argon holds the parameters for new credentials; the zero value means the
 	// shipped ones, below which a shipped binary does not go.
 	Argon identityd.Params
+	// Floor is what Argon must not be below. Shipped binaries set it to
+	// identityd.Floor(); the zero value is no floor, for tests.
+	Floor identityd.Params
 	// Report hears one line about what was skipped in the policy. Nil discards.
 	Report func(line string)
 	// Crash hears of each panic of a service: places in the source, no values.
@@ -61,6 +64,9 @@ type Config struct {
 	// start, which is after those.
 	Daemons []Daemon
 }
+
+// ErrFloor says that Argon is below Floor.
+var ErrFloor = errors.New("boot: Argon2id parameters below the floor")
 
 // ErrPowerCut says that the power was cut before the system was up.
 var ErrPowerCut = errors.New("boot: the power was cut")
@@ -96,6 +102,9 @@ func Boot(cfg Config) (*System, error) {
 	mode, err := bootrec.ParseMode(rngd.Mode)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Argon != (identityd.Params{}) && !cfg.Argon.AtLeast(cfg.Floor) {
+		return nil, ErrFloor
 	}
 	count, first, err := bootrec.Load(cfg.Disk, mode)
 	if err != nil {
@@ -342,5 +351,6 @@ func (s *System) shutdown() {
 		s.endSessions()
 	}
 	s.engine.Stop()
+	s.Kernel.Halt() // So that no app sleeps on, and keeps the scheduler from closing.
 	s.sched.Close()
 }

@@ -100,6 +100,9 @@ func (m *Machine) Boot() error {
 		cfg.Scheduler = m.cfg.Scheduler(m.boots)
 	}
 	s, err := boot.Boot(cfg)
+	if err != nil && p.isCut() {
+		err = boot.ErrPowerCut // Whatever it met first.
+	}
 	if err != nil {
 		return errors.Join(err, m.release(p))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/cmd/script"
+	"nexus.internal/os/services/identityd"
 	"nexus.internal/os/services/policyd"
 	"nexus.internal/os/services/rngd"
 )
@@ -80,7 +81,8 @@ func runBoot(args []string, std streams) error {
 func bootAndRun(f bootFlags, p *printer, std streams) error {
 	warnMode(p, std.err)
 	console := script.NewConsole(p.marker)
-	cfg := boot.Config{Console: console, Report: p.note, Crash: p.crash}
+	cfg := shipped()
+	cfg.Console, cfg.Report, cfg.Crash = console, p.note, p.crash
 	var err error
 	if f.policy != "" {
 		if cfg.Policy, err = readPolicy(f.policy); err != nil {
@@ -94,6 +96,10 @@ func bootAndRun(f bootFlags, p *printer, std streams) error {
 	w := &watch{flags: f, console: console, script: text, results: p.result, patience: stopTimeout}
 	return w.run(cfg)
 }
+
+// shipped is what every boot on a real disk begins with: credentials cost at
+// least what shipped ones do.
+func shipped() boot.Config { return boot.Config{Floor: identityd.Floor()} }
 
 // readPolicy reads a policy and looks whether it is one, before anything is
 // made for a boot that must fail.

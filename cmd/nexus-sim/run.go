@@ -154,7 +154,7 @@ func runOrdinary(f runFlags, s *scenario.Scenario, p *printer, std streams) erro
 	}
 	line := trace.NewTimeline(s.DrawsFrom(trace.TimelineFrom))
 	st := p.stage(line, f.timeline != "")
-	st.Machine = machine.Config{Storage: &machine.Dir{Path: f.state}}
+	st.Machine = machine.Config{Boot: shipped(), Storage: &machine.Dir{Path: f.state}}
 	st.Machine.Boot.Report = p.note
 	o, err := playUntil(s, st, f.timeout)
 	return errors.Join(firstOf(err, o.Err), writeTimeline(f.timeline, line))

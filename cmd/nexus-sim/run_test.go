@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"nexus.internal/os/services/identityd"
 )
 
 // busy is a scenario in which much depends on the order of things.
@@ -232,5 +234,12 @@ func TestShell(t *testing.T) {
 	}
 	if e.status != 0 || strings.Contains(e.out, "123456") || strings.HasSuffix(e.out, "users: the machine is off\n") {
 		t.Errorf("%+v", e)
+	}
+}
+
+// Every boot on a real disk has the floor of what ships under its credentials.
+func TestShippedFloor(t *testing.T) {
+	if got := shipped(); got.Floor != identityd.Floor() || got.Floor == (identityd.Params{}) || got.Argon != (identityd.Params{}) {
+		t.Errorf("what ships begins with %+v", got)
 	}
 }

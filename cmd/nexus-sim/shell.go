@@ -49,7 +49,7 @@ func shellMachine(state string, seed uint64) (cfg machine.Config, remove func(),
 		}
 		remove = func() { _ = os.RemoveAll(state) }
 	}
-	return machine.Config{Storage: &machine.Dir{Path: state}}, remove, nil
+	return machine.Config{Boot: shipped(), Storage: &machine.Dir{Path: state}}, remove, nil
 }
 
 // shell reads lines from a person, or from a file of them.

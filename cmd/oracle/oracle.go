@@ -11,7 +11,6 @@
 //   - token: a stolen token is of no use
 //   - waits: nobody waits till a deadline unless something was lost or late
 //   - panic: no service panics unless that was asked for
-//   - books: capabilities are conserved, and the kernel's counts are right
 //
 // It hears of commands, markers and the kernel's trace in the order in which
 // they happen, and judges at the end. It calls nobody and changes nothing.
@@ -203,7 +202,7 @@ func (o *Oracle) endApp(s *step, kind, text string, now int64) {
 	}
 	op.end(kind, text, now)
 	if op.kind == opPut && kind == "ok" {
-		at := place{"", s.app, op.name}
+		at := place{"", s.app, ipc.EscapeMark(op.name)}
 		t := o.markers[at]
 		t.acked++
 		o.markers[at] = t
@@ -264,7 +263,7 @@ func (o *Oracle) Marker(line string) {
 	var could []*operation
 	for _, u := range o.users {
 		for _, op := range u.history {
-			if op.kind == opPut && op.app == app && op.name == name && !op.marked && op.open() {
+			if op.kind == opPut && op.app == app && ipc.EscapeMark(op.name) == name && !op.marked && op.open() {
 				could = append(could, op)
 			}
 		}
@@ -277,7 +276,7 @@ func (o *Oracle) Marker(line string) {
 	}
 }
 
-// putMarker reads the marker of a put.
+// putMarker reads the marker of a put, whose name is escaped.
 func putMarker(line string) (app, name string, ok bool) {
 	rest, ok := strings.CutPrefix(line, "keystore: put (app=")
 	if !ok {
@@ -297,14 +296,6 @@ func (o *Oracle) Verdict() error {
 		return o.found[0]
 	}
 	return o.linearizable()
-}
-
-// Books judges a machine that is on and of which nobody wants anything.
-func Books(m *machine.Machine) error {
-	if err := m.Check(); err != nil {
-		return &Violation{Check: "books", Text: err.Error()}
-	}
-	return nil
 }
 
 // Is makes errors.Is(err, ErrViolated) work.

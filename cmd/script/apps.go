@@ -49,8 +49,9 @@ func putValue(ctx context.Context, app *boot.App, name string, value []byte) err
 	return app.Keychain.Put(ctx, name, s)
 }
 
-func get(r *Strand, a []string) (text string, err error) {
-	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
+func get(r *Strand, a []string) (string, error) {
+	text := ""
+	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		value, err := app.Keychain.Get(ctx, a[1])
 		if err != nil {
 			return err
@@ -62,7 +63,15 @@ func get(r *Strand, a []string) (text string, err error) {
 		text = strconv.Quote(string(value.Expose()))
 		return nil
 	})
-	return text, err
+	return foundOut(text, err)
+}
+
+// foundOut is what a verb has found out, which is nothing if it failed.
+func foundOut(text string, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return text, nil
 }
 
 func del(r *Strand, a []string) (string, error) {
@@ -126,7 +135,7 @@ func puts(r *Strand, a []string) (string, error) {
 				return ErrStopped
 			}
 			name := putName(a[1], i)
-			if err := putValue(ctx, app, name, strconv.AppendInt(nil, int64(i), 10)); err != nil {
+			if err := r.onePut(ctx, app, a[0], name, strconv.Itoa(i)); err != nil {
 				return fmt.Errorf("%s, put as number %d: %w", name, i, err)
 			}
 			r.tell(Result{Line: r.line, Strand: r.name, Verb: "puts", Args: []string{a[0], name}, Text: strconv.Itoa(i)})
@@ -134,6 +143,17 @@ func puts(r *Strand, a []string) (string, error) {
 		return nil
 	})
 	return fmt.Sprintf("%d puts", count), err
+}
+
+// onePut is one put of many, of which a witness hears by itself.
+func (r *Strand) onePut(ctx context.Context, app *boot.App, who, name, value string) error {
+	if r.witness == nil {
+		return putValue(ctx, app, name, []byte(value))
+	}
+	step := r.begin([]string{"put", who, name, value})
+	_, err := r.outcome("", putValue(ctx, app, name, []byte(value)))
+	r.end(step, "", err)
+	return err
 }
 
 // checkPuts finds under each name the last number that was acknowledged, or the
@@ -173,17 +193,19 @@ func checkPut(ctx context.Context, app *boot.App, name string, want, next int) e
 	return fmt.Errorf("%w: another value is stored", ErrMismatch)
 }
 
-func generate(r *Strand, a []string) (text string, err error) {
-	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
+func generate(r *Strand, a []string) (string, error) {
+	text := ""
+	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		public, err := app.Keychain.Generate(ctx, a[1])
 		text = hex.EncodeToString(public)
 		return err
 	})
-	return text, err
+	return foundOut(text, err)
 }
 
-func sign(r *Strand, a []string) (text string, err error) {
-	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
+func sign(r *Strand, a []string) (string, error) {
+	text := ""
+	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		signature, err := app.Keychain.Sign(ctx, a[1], []byte(a[2]))
 		if err != nil {
 			return err
@@ -198,7 +220,7 @@ func sign(r *Strand, a []string) (text string, err error) {
 		text = hex.EncodeToString(signature)
 		return nil
 	})
-	return text, err
+	return foundOut(text, err)
 }
 
 func keys(r *Strand, a []string) (string, error) {

@@ -20,8 +20,9 @@ const (
 
 // napUntil lets kernel time pass till there is a reason to stop, and says
 // whether it came in time.
-func (r *Strand) napUntil(limit time.Duration, reason func() bool) (came bool, err error) {
-	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
+func (r *Strand) napUntil(limit time.Duration, reason func() bool) (bool, error) {
+	came := false
+	err := r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
 		for left := limit; ; left -= nap {
 			if r.stopped.Load() {
 				return ErrStopped
@@ -37,7 +38,10 @@ func (r *Strand) napUntil(limit time.Duration, reason func() bool) (came bool, e
 			}
 		}
 	})
-	return came, err
+	if err != nil {
+		return false, err
+	}
+	return came, nil
 }
 
 func expect(r *Strand, a []string) (string, error) {

@@ -23,7 +23,7 @@ func bootUp(r *Strand, _ []string) (string, error) {
 }
 
 func shutdown(r *Strand, _ []string) (string, error) {
-	r.forget()
+	defer r.forget()
 	return "", r.machine.Shutdown()
 }
 
@@ -116,7 +116,7 @@ func (r *Strand) service(word string) (name string, op uint16, err error) {
 	if !limited {
 		return name, 0, nil
 	}
-	if op, ok := wire.OpCode(name, operation); ok {
+	if op, err := opcode(name, operation); err == nil {
 		return name, op, nil
 	}
 	return "", 0, usage("%s has no operation %q; it has %s", name, operation, strings.Join(wire.OpNames(name), ", "))
@@ -136,7 +136,10 @@ func crash(r *Strand, a []string) (string, error) {
 	r.machine.Faults().Note(machine.Crash)
 	t.Panic()
 	again, err := r.napUntil(expectTimeout, func() bool { return t.Generation() > before })
-	if err != nil || !again {
+	if err == nil && !again {
+		err = ipc.Unavailable // It is stopped for good.
+	}
+	if err != nil {
 		return "", err
 	}
 	return "", r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {

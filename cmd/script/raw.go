@@ -14,12 +14,13 @@ import (
 
 // send makes one system call with whatever bytes the script wants, from an
 // app's task.
-func send(r *Strand, a []string) (text string, err error) {
+func send(r *Strand, a []string) (string, error) {
 	body, err := hex.DecodeString(a[3])
 	if err != nil {
 		return "", usage("%q is not hexadecimal", a[3])
 	}
-	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
+	text := ""
+	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
 		m := ipc.Msg{Body: body, Move: ipc.NoSlot}
 		service := ""
 		if m.Slot, service, err = r.address(app, a[1]); err != nil {
@@ -35,7 +36,7 @@ func send(r *Strand, a []string) (text string, err error) {
 		text = hex.EncodeToString(reply.Body)
 		return err
 	})
-	return text, err
+	return foundOut(text, err)
 }
 
 // address is the slot that a word means in an app's table, and whose it is if

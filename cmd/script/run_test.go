@@ -259,3 +259,21 @@ func TestCheckPutsAfterTheLast(t *testing.T) {
 	w.run(t, "put alice/notes n21 121\nput alice/notes n22 121\nfails mismatch check-puts alice/notes n 120\n")
 	w.run(t, "del alice/notes n22\nfails not-found check-puts alice/notes n 120\n")
 }
+
+// A service that is stopped for good, in the turn of a service that waits for
+// it, does not keep the machine from being switched off.
+func TestStoppedForGood(t *testing.T) {
+	w := newWorld(t, nil)
+	w.run(t, strings.Repeat("crash rngd\n", 10)+"fault-crash rngd.Entropy request\n"+
+		"fails unavailable create-user alice pin 271828\nfails unavailable create-user alice pin 271828\nusers\n")
+	off := make(chan struct{})
+	go func() {
+		defer close(off)
+		w.shutdown()
+	}()
+	select {
+	case <-off:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the machine is not off yet")
+	}
+}

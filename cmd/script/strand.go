@@ -87,7 +87,7 @@ func (r *Runner) dead() bool { return r.machine.System() != nil && r.machine.Cut
 
 // clearUp ends what a power cut has left of a boot.
 func (r *Runner) clearUp() error {
-	r.forget()
+	defer r.forget() // Till then, what runs out may still note something.
 	return r.machine.Shutdown()
 }
 
@@ -138,8 +138,9 @@ func (r *Runner) running() (*boot.System, error) {
 	return s, nil
 }
 
-// as runs fn as a flow of control of a task.
-func (r *Strand) as(t *ipc.Task, fn func(ctx context.Context) error) (err error) {
+// as runs fn as a flow of control of a task. If the power is cut meanwhile, fn
+// may go on for a while after that: then nothing that it writes may be read.
+func (r *Strand) as(t *ipc.Task, fn func(ctx context.Context) error) error {
 	s, err := r.running()
 	if err != nil {
 		return err
@@ -147,9 +148,10 @@ func (r *Strand) as(t *ipc.Task, fn func(ctx context.Context) error) (err error)
 	if r.parker != nil {
 		return r.beside(t, fn)
 	}
+	var result error
 	switch {
-	case s.Run(t, func(ctx context.Context) { err = fn(ctx) }):
-		return err
+	case s.Run(t, func(ctx context.Context) { result = fn(ctx) }):
+		return result
 	case s.Cut():
 		return ErrPowerCut
 	}
@@ -157,15 +159,16 @@ func (r *Strand) as(t *ipc.Task, fn func(ctx context.Context) error) (err error)
 }
 
 // beside is as for a strand, which is a flow of control itself.
-func (r *Strand) beside(t *ipc.Task, fn func(ctx context.Context) error) (err error) {
+func (r *Strand) beside(t *ipc.Task, fn func(ctx context.Context) error) error {
+	var result error
 	t.Go(func(ctx context.Context) {
 		defer r.parker.Unpark()
-		err = fn(ctx)
+		result = fn(ctx)
 	})
 	if !r.parker.Park(nil) {
 		return ErrPowerCut
 	}
-	return err
+	return result
 }
 
 // launcher is the session manager of this boot.
@@ -177,7 +180,8 @@ func (r *Strand) launcher() (*boot.Launcher, error) {
 	return s.Launcher()
 }
 
-// AsLauncher runs fn as the session manager.
+// AsLauncher runs fn as the session manager. What fn writes may be read only if
+// the error is nil.
 func (r *Strand) AsLauncher(fn func(ctx context.Context, l *boot.Launcher) error) error {
 	l, err := r.launcher()
 	if err != nil {
@@ -186,7 +190,8 @@ func (r *Strand) AsLauncher(fn func(ctx context.Context, l *boot.Launcher) error
 	return r.as(l.Task(), func(ctx context.Context) error { return fn(ctx, l) })
 }
 
-// AsApp runs fn as the app USER/APP, which is launched if it does not run.
+// AsApp runs fn as the app USER/APP, which is launched if it does not run. What
+// fn writes may be read only if the error is nil.
 func (r *Strand) AsApp(name string, fn func(ctx context.Context, a *boot.App) error) error {
 	a, err := r.app(name, boot.AppRights)
 	if err != nil {

@@ -51,12 +51,16 @@ func removeUser(r *Strand, a []string) (string, error) {
 	return "", err
 }
 
-func (r *Strand) userList() (names []string, err error) {
-	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
+func (r *Strand) userList() ([]string, error) {
+	var names []string
+	err := r.AsLauncher(func(ctx context.Context, l *boot.Launcher) (err error) {
 		names, err = l.ListUsers(ctx)
 		return err
 	})
-	return names, err
+	if err != nil {
+		return nil, err
+	}
+	return names, nil
 }
 
 func users(r *Strand, a []string) (string, error) {
@@ -161,7 +165,7 @@ func active(r *Strand, a []string) (string, error) {
 		return "", err
 	}
 	var s boot.Session
-	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error {
+	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) (err error) {
 		s, err = l.Active(ctx, sid)
 		return err
 	})

@@ -237,12 +237,12 @@ func (s *service) markPuts(ops []*op) {
 func (s *service) persist(ctx context.Context, v *userVault, b *vault.Batch, records int) error {
 	if v.beyond+records > vault.HeadEvery {
 		if err := s.writeHead(ctx, v); err != nil {
-			return ioError(v.headPath, 0)
+			return notWritten(err, v.headPath, 0)
 		}
 	}
 	if err := s.appendFile(ctx, v.path, v.end.Length, b.Segments()); err != nil {
 		v.doubtful = true
-		return ioError(v.path, v.end.Length)
+		return notWritten(err, v.path, v.end.Length)
 	}
 	return nil
 }

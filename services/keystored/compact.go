@@ -34,12 +34,16 @@ func (s *service) compact(ctx context.Context, req *ipc.Request, v *userVault) e
 		return err
 	}
 	fresh := v.path + ".new"
-	if s.removeFile(ctx, fresh) != nil || s.appendFile(ctx, fresh, 0, b.Segments()) != nil {
-		return ioError(fresh, 0)
+	err = s.removeFile(ctx, fresh)
+	if err == nil {
+		err = s.appendFile(ctx, fresh, 0, b.Segments())
 	}
-	if s.renameFile(ctx, fresh, v.path) != nil {
+	if err != nil {
+		return notWritten(err, fresh, 0)
+	}
+	if err := s.renameFile(ctx, fresh, v.path); err != nil {
 		v.doubtful = true
-		return ioError(v.path, 0)
+		return notWritten(err, v.path, 0)
 	}
 	for i, group := range groups {
 		v.index.Moved(group, b.Offset(i))

@@ -85,8 +85,17 @@ func (s *service) removeFile(ctx context.Context, path string) error {
 	return err
 }
 
-// ioError names the place where writing failed, whatever the reason was: a
-// caller cannot know what the file holds now.
+// notWritten is what a caller hears of a write that failed: NoSpace if that was
+// the reason, and otherwise the place. Either way nobody knows what the file
+// holds now.
+func notWritten(err error, path string, offset uint64) error {
+	if errors.Is(err, ipc.NoSpace) {
+		return ipc.NoSpace
+	}
+	return ioError(path, offset)
+}
+
+// ioError names a place where reading or writing failed.
 func ioError(path string, offset uint64) error {
 	return &wire.Fault{Code: ipc.IOError, File: path, Offset: int64(offset)}
 }

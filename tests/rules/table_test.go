@@ -66,7 +66,10 @@ var table = []row{
 		"reads a file, sets a stage, plays it"},
 	{"cmd/explore", "cmd/boot cmd/machine cmd/oracle cmd/scenario cmd/script actors/seeded ipc services/rngd",
 		"makes up scenarios and plays them"},
-	{"cmd/nexus-sim", "cmd/boot cmd/machine cmd/scenario cmd/script services/statefsd/disk golang.org/x/sys/unix " + naming,
+	{"cmd/trace", "cmd/script ipc ipc/wire capability",
+		"writes down what happened, and draws it"},
+	{"cmd/nexus-sim", "cmd/boot cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
+		"golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
 
 	{"tests/rig", "ipc capability actors actors/seeded",
@@ -75,6 +78,11 @@ var table = []row{
 		"proves things of the whole system, with nothing but the system"},
 	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
 		"plays every scenario that is shipped"},
+	{"tests/pictures", "cmd/boot cmd/scenario cmd/trace services/rngd",
+		"draws what the documents show"},
+	{"tests/hellod", "cmd/boot cmd/machine cmd/scenario cmd/script ipc ipc/wire services/identityd services/rngd services/statefsd " +
+		"google.golang.org/protobuf/...",
+		"a daemon that is not the system's, as docs/HACKING.md shows it, and its tests"},
 	{"tests/mutants", "",
 		"runs git and go on copies of the sources"},
 	{"tests/rules", "",
@@ -82,7 +90,7 @@ var table = []row{
 }
 
 // naming is what an error and the mode of the build have their names from.
-const naming = "ipc ipc/wire services/policyd services/rngd services/statefsd/bootrec"
+const naming = "ipc ipc/wire services/identityd services/policyd services/rngd services/statefsd/bootrec"
 
 // A door is something of which only some packages may make use. It names
 // import paths (…/... is the tree), or names used through an import, or one of
@@ -170,5 +178,5 @@ const (
 	maxLines    = 450     // of a file that was written by hand and is no test
 	maxFileSize = 1 << 20 // bytes of any file in the repository
 	vagueNames  = "util utils common helper helpers misc shared"
-	generatedIn = "ipc/wire" // the only place of generated code
+	generatedIn = "ipc/wire tests/hellod" // the only places of generated code
 )

@@ -62,7 +62,7 @@ func checkTidy(t *tree) (found []finding) {
 		if !f.test && !f.generated() && f.lines > maxLines {
 			found = append(found, f.finding(f.Name.Pos(), "%d lines; at most %d", f.lines, maxLines))
 		}
-		if f.generated() && f.pkg != generatedIn {
+		if f.generated() && !among(f.pkg, generatedIn) {
 			found = append(found, f.finding(f.Name.Pos(), "generated code is only for %s", generatedIn))
 		}
 		if strings.HasSuffix(f.path, ".pb.go") && !f.generated() {

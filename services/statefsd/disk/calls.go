@@ -252,6 +252,9 @@ func (d *Dir) rename(from, to *file) error {
 func (d *Dir) Remove(path string) error {
 	return d.change("remove", path, func(f *file) error {
 		if _, err := d.size(path); err != nil {
+			if gone(err) || errors.Is(err, ErrNotExist) {
+				f.poisoned = false // Nothing is left that a write could harm.
+			}
 			return err
 		}
 		d.names.Lock()

@@ -25,7 +25,7 @@ const MaxPath = 255
 // ErrNotExist, ErrOffset, ErrPath, ErrConflict, ErrPoisoned and ErrClosed
 // mean that nothing was changed. After a failed write or sync the file can be
 // read, but takes no more writes until Replace or Rename puts another one in
-// its place: what it contains may not be what a power cut would leave.
+// its place or Remove takes it away: what it contains may not be what a power cut would leave.
 type Disk interface {
 	// Stat answers the file's size in bytes. Like every call that doesn't
 	// create a file it answers ErrNotExist where there is none, also where
@@ -58,7 +58,8 @@ type Disk interface {
 	Rename(from, to string) error
 
 	// Remove removes the file, durably. Parent directories that it leaves
-	// empty go too.
+	// empty go too. Where there is none, that of which a write failed included,
+	// another one may be made afterwards.
 	Remove(path string) error
 
 	// List answers the paths of all files that start with prefix, in byte

@@ -5,6 +5,7 @@
 package faultdisk
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -67,9 +68,9 @@ func wrap(op simdisk.Op, err error) error {
 	return &disk.Error{Op: string(op.Kind), Path: op.Path, Err: err}
 }
 
-// healed notes that another file is in the place of the one at path.
+// healed notes that the file at path is gone, or another one in its place.
 func (d *Disk) healed(path string, err error) error {
-	if err == nil {
+	if err == nil || errors.Is(err, disk.ErrNotExist) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		delete(d.poisoned, path)
@@ -130,7 +131,10 @@ func (d *Disk) Rename(from, to string) error {
 	if err := d.begin(simdisk.Op{Kind: simdisk.Rename, Path: from, To: to}); err != nil {
 		return err
 	}
-	return d.healed(to, d.below.Rename(from, to))
+	if err := d.below.Rename(from, to); err != nil {
+		return err // That from is not there says nothing of to.
+	}
+	return d.healed(to, nil)
 }
 
 // Remove implements disk.Disk.

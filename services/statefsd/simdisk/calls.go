@@ -221,8 +221,13 @@ func (d *Disk) Remove(path string) error {
 	op := Op{Kind: Remove, Path: path}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.find(op); err != nil {
+	f, err := d.beginFile(op)
+	if err != nil {
 		return err
+	}
+	if f == nil {
+		delete(d.poisoned, path) // Nothing is left that a write could harm.
+		return wrap(op, disk.ErrNotExist)
 	}
 	d.stats.Syncs++
 	d.drop(path)

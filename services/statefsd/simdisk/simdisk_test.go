@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"nexus.internal/os/services/statefsd/disk"
+	"nexus.internal/os/services/statefsd/faultdisk"
 	"nexus.internal/os/services/statefsd/simdisk"
 )
 
@@ -274,4 +275,64 @@ func TestCallsAreOrdered(t *testing.T) {
 	if !slices.Equal(ops, want) {
 		t.Fatalf("the hook saw %q, want %q", ops, want)
 	}
+}
+
+// A file that could not even be made is gone for good once it is removed: another
+// one may be made in its place.
+func TestRemoveEndsPoison(t *testing.T) {
+	for name, build := range map[string]func(fault func(simdisk.Op) error) disk.Disk{
+		"sim": func(fault func(simdisk.Op) error) disk.Disk {
+			d := simdisk.New()
+			d.SetFault(fault)
+			return d
+		},
+		"fault": func(fault func(simdisk.Op) error) disk.Disk { return faultdisk.New(simdisk.New(), fault) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := errors.New("broken")
+			d := build(simdisk.FailAt(1, broken))
+			wantErr(t, d.Append("f", 0, []byte("x")), broken)
+			wantErr(t, d.Append("f", 0, []byte("x")), disk.ErrPoisoned)
+			wantErr(t, d.Remove("f"), disk.ErrNotExist)
+			must(t, d.Append("f", 0, []byte("x")))
+			must(t, d.Sync("f"))
+		})
+	}
+}
+
+// A power cut leaves as much of what was not synced as it is told to.
+func TestTear(t *testing.T) {
+	d := simdisk.New()
+	must(t, d.Append("synced", 0, []byte("12")))
+	must(t, d.Sync("synced"))
+	must(t, d.Append("synced", 2, []byte("3456")))
+	must(t, d.Append("new", 0, []byte("abc")))
+	must(t, d.Append("gone", 0, []byte("abc")))
+	asked := ""
+	torn := d.Tear(func(path string, unsynced int) int {
+		asked += fmt.Sprint(path, unsynced, " ")
+		return map[string]int{"synced": 2, "new": 99, "gone": -1}[path]
+	})
+	wantContents(t, torn, map[string]string{"synced": "1234", "new": "abc"})
+	if asked != "gone3 new3 synced4 " {
+		t.Errorf("asked for %q", asked)
+	}
+	// What was left is durable.
+	wantContents(t, torn.Crash(), map[string]string{"synced": "1234", "new": "abc"})
+}
+
+// A disk that is taken away answers nothing any more, and keeps what it had.
+func TestTakeAway(t *testing.T) {
+	d := simdisk.New()
+	must(t, d.Replace("f", []byte("x")))
+	before := d.Hash()
+	d.TakeAway()
+	_, err := d.Stat("f")
+	wantErr(t, err, disk.ErrOff)
+	wantErr(t, d.Replace("f", []byte("y")), disk.ErrOff)
+	wantErr(t, d.Remove("f"), disk.ErrOff)
+	if d.Hash() != before {
+		t.Error("it changed")
+	}
+	wantContents(t, d.Crash(), map[string]string{"f": "x"})
 }
