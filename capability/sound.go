@@ -45,6 +45,9 @@ func (n *node) check() error {
 	if p == nil {
 		return nil
 	}
+	if p.dead {
+		return errUndead // What revocation kills, it kills with all its children.
+	}
 	// A capability that moved has lost Manage, and its children need not.
 	if n.cap.Rights&^Manage&^p.cap.Rights != 0 {
 		return errGrown

@@ -116,8 +116,8 @@ func (k *Kernel) checkSessions() error {
 			}
 		}
 		for c := s.calls; c != nil; c = c.nextSID {
-			if c.session != s || c.state == callFree {
-				return inconsistent("session %d: a request of it is not one", sid)
+			if err := c.check(s); err != nil {
+				return inconsistent("session %d: %v", sid, err)
 			}
 		}
 	}
@@ -127,7 +127,27 @@ func (k *Kernel) checkSessions() error {
 	return nil
 }
 
+// check holds a request against its session: of an epoch that is over, nobody
+// waits for one any more.
+func (c *call) check(s *session) error {
+	switch {
+	case c.session != s || c.state == callFree:
+		return errNoCall
+	case c.caller == nil:
+		return nil
+	case c.stamp.Epoch != s.epoch:
+		return errLateCall
+	case c.caller.waiting != waitReply || c.caller.call != c:
+		return errNoWaiter
+	}
+	return nil
+}
+
 var (
+	errNoCall   = errors.New("a request of it is not one")
+	errLateCall = errors.New("a request of an epoch that is over has somebody who waits")
+	errNoWaiter = errors.New("a request's caller does not wait for it")
+
 	errEpoch  = errors.New("a live token of an epoch that is over")
 	errHolder = errors.New("a live token whose holder has exited")
 )

@@ -44,6 +44,8 @@ type Totals struct {
 	Steps   uint64
 	Virtual uint64 // nanoseconds of the machines' time
 	Fired   map[machine.Kind]int
+	// Undecided counts users' histories that were too hard to judge.
+	Undecided int
 }
 
 // Failure is a seed under which a promise was not kept.
@@ -128,6 +130,7 @@ func (t *Totals) add(r Played) {
 	t.Boots += uint64(r.Boots)
 	t.Steps += r.Steps
 	t.Virtual += r.Virtual
+	t.Undecided += r.Undecided
 	for k, n := range r.Fired {
 		t.Fired[k] += n
 	}

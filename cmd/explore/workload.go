@@ -152,10 +152,12 @@ func (w *writer) session(user string) {
 	for range 1 + w.rng.IntN(3) {
 		w.pause(user + "-session")
 		command := "lock " + user
-		switch w.rng.IntN(5) {
+		switch w.rng.IntN(6) {
 		case 0:
 			command = "end " + user
-		case 1, 2:
+		case 1:
+			command = fmt.Sprintf("unseal %s password %s", user, password(user))
+		case 2, 3:
 			command = fmt.Sprintf("unlock %s password %s", user, password(user))
 		}
 		w.line("async %s-session try %s", user, command)
@@ -251,6 +253,11 @@ func (w *writer) between() {
 	case n == 2 && w.may(machine.Crash):
 		w.line("try crash %s", w.service())
 	}
+	if w.may(machine.Disk) && w.rng.IntN(3) == 0 {
+		w.line("fault-disk read io %d", 1+w.rng.IntN(8)) // Of what a boot or an unseal reads.
+		w.line("try boot")
+		w.line("fault-none")
+	}
 	w.line("try boot")
 	for _, u := range w.users {
 		w.line("try unlock %s password %s", u.name, password(u.name))
@@ -260,7 +267,7 @@ func (w *writer) between() {
 // ending looks at everything, before and after a power cut, with nothing going
 // wrong any more.
 func (w *writer) ending() {
-	w.look()
+	w.look("try")
 	w.line("check")
 	if w.may(machine.Power) {
 		w.line("power-cut")
@@ -271,18 +278,20 @@ func (w *writer) ending() {
 	for _, u := range w.users {
 		w.line("unlock %s password %s", u.name, password(u.name))
 	}
-	w.look()
+	w.look("one-of ok,not-found")
 	w.line("check")
 }
 
-func (w *writer) look() {
+// look reads everything. how is what an outcome may be: once nothing goes wrong
+// any more, one's own names are there or are not.
+func (w *writer) look(how string) {
 	for _, u := range w.users {
 		for _, app := range u.apps {
-			w.line("try list %s/%s", u.name, app)
+			w.line("%s list %s/%s", how, u.name, app)
 			for i := range appNames {
-				w.line("try get %s/%s %s%d", u.name, app, u.name[:1], i)
+				w.line("%s get %s/%s %s%d", how, u.name, app, u.name[:1], i)
 			}
-			w.line("try keys %s/%s", u.name, app)
+			w.line("%s keys %s/%s", how, u.name, app)
 		}
 	}
 }

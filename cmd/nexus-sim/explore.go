@@ -132,6 +132,9 @@ func report(w io.Writer, v verdict, t explore.Totals, took time.Duration) {
 		fmt.Fprintf(w, " %s %d", k, t.Fired[k])
 	}
 	fmt.Fprintln(w)
+	if t.Undecided > 0 {
+		fmt.Fprintf(w, "histories that were too hard to judge: %d\n", t.Undecided)
+	}
 	if v.Failed {
 		fmt.Fprintf(w, "seed %d fails: %s\n", v.Seed, oneLine(v.Text))
 	}

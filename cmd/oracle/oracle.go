@@ -54,6 +54,8 @@ type Oracle struct {
 	sessions map[uint64]session
 	calls    map[uint64]uint32 // epochs of calls that are queued or served
 	found    []*Violation
+
+	undecided int // histories that were too hard to judge
 }
 
 var _ script.Witness = (*Oracle)(nil)
@@ -303,6 +305,13 @@ func (v *Violation) Is(target error) bool { return target == ErrViolated }
 
 // ErrViolated is what every Violation is.
 var ErrViolated = errors.New("oracle: a promise was not kept")
+
+// Undecided counts histories that were too hard to judge, after the verdict.
+func (o *Oracle) Undecided() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.undecided
+}
 
 // Panicked hears of a panic of a service that nobody asked for.
 func (o *Oracle) Panicked(r *ipc.PanicReport) {

@@ -37,6 +37,8 @@ type Outcome struct {
 	Boots int
 	// Fired says how often each kind of fault came.
 	Fired map[machine.Kind]int
+	// Undecided counts users' histories that were too hard to judge.
+	Undecided int
 }
 
 // Play plays the scenario to its end or to the first line that fails, and
@@ -74,7 +76,7 @@ func (s *Scenario) Play(st Stage) Outcome {
 	if err == nil || errors.Is(err, script.ErrMismatch) || errors.Is(err, script.ErrStuck) {
 		err = errors.Join(p.oracle.Verdict(), err)
 	}
-	return Outcome{Err: err, Boots: m.Boots(), Fired: m.Faults().Fired()}
+	return Outcome{Err: err, Boots: m.Boots(), Fired: m.Faults().Fired(), Undecided: p.oracle.Undecided()}
 }
 
 // play is one performance.

@@ -76,6 +76,7 @@ func isWanted(name string) bool {
 
 // others are the kinds that no line can want.
 var others = []kind{
+	{"inconsistent", ipc.ErrInconsistent}, {"lost-capability", machine.ErrLost},
 	{"usage", ErrUsage}, {"forbidden-marker", ErrForbidden}, {"stuck", ErrStuck}, {"stopped", ErrStopped},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,31 @@ func fails(r *Strand, a []string) (string, error) {
 	}
 	return "", fmt.Errorf("%w: wanted %s, got: %w", ErrMismatch, a[0], err)
 }
+
+// oneOf runs a command that must come to one of several outcomes.
+func oneOf(r *Strand, a []string) (string, error) {
+	kinds := strings.Split(a[0], ",")
+	for _, k := range kinds {
+		if k != okKind && !isWanted(k) {
+			return "", usage("no kind of failure is called %q", k)
+		}
+	}
+	text, err := r.run(a[1:])
+	switch {
+	case err == nil && slices.Contains(kinds, okKind):
+		return text, nil
+	case err == nil:
+		return "", fmt.Errorf("%w: it succeeded, wanted %s", ErrMismatch, a[0])
+	case errors.Is(err, ErrUsage), errors.Is(err, ErrStopped), errors.Is(err, ErrStuck):
+		return "", err
+	case slices.Contains(kinds, Kind(err)):
+		return Kind(err), nil
+	}
+	return "", fmt.Errorf("%w: wanted %s, got: %w", ErrMismatch, a[0], err)
+}
+
+// okKind is the kind of a success.
+const okKind = "ok"
 
 // try runs a command whose outcome may be any of the system's.
 func try(r *Strand, a []string) (string, error) {

@@ -82,6 +82,7 @@ var lineVerbs = []Verb{
 	{Name: "expect", Args: "TEXT", Help: "a marker contains TEXT, after the one expected before", Run: expect},
 	{Name: "forbid", Args: "TEXT", Help: "no marker contains TEXT, from here to the end", Run: forbid},
 	{Name: "fails", Args: "KIND COMMAND…", Help: "the command must fail with that kind, as denied or not-found", Run: fails},
+	{Name: "one-of", Args: "KINDS COMMAND…", Help: "the command must come to one of the kinds, joined by commas; ok is one, too", Run: oneOf},
 	{Name: "try", Args: "COMMAND…", Help: "run the command, and show what comes of it, whatever that is", Run: try},
 	{Name: "async", Args: "STRAND COMMAND…", Help: "add the command to a strand, which runs at the next join", Run: async, alone: true},
 	{Name: "join", Help: "run the strands side by side, each line by line, and wait for all of them", Run: join, alone: true},

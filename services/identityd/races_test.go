@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/identityd/userdb"
@@ -53,6 +54,47 @@ func TestLockWaitsForNobody(t *testing.T) {
 		}
 		expect(t, "unseal once more", w.unseal(ctx, first, right), nil)
 	})
+}
+
+// TestLockOfTheSealed locks a session that is sealed, while an unseal of it is
+// under way and a token for it is out: the unseal comes to nothing, and the
+// token is void.
+func TestLockOfTheSealed(t *testing.T) {
+	w := newAlice(t, 1)
+	var sid uint64
+	w.do(func(ctx context.Context) {
+		sid = w.session(ctx)
+		q := &wire.IssueTokenRequest{Sid: sid, App: "demo.notes", Holder: uint64(w.login.ID()), Rights: uint32(capability.Get)}
+		_, err := w.issue(ctx, w.login, w.slot, q)
+		expect(t, "a token", err, nil)
+	})
+	before := w.Kernel.Stats().Tokens
+	w.svc.argon.free = 0
+	var late error
+	over := make(chan struct{})
+	w.login.Go(func(ctx context.Context) {
+		defer close(over)
+		late = w.unseal(ctx, sid, right)
+	})
+	w.do(func(ctx context.Context) {
+		for w.svc.proving != 1 {
+			expect(t, "sleep", w.login.Sleep(ctx, time.Millisecond), nil)
+		}
+		expect(t, "lock", w.lock(ctx, sid), nil)
+		w.svc.argon.leave()
+	})
+	if !w.Sched.Await(over, nil) {
+		t.Fatal("the unseal waits forever")
+	}
+	expect(t, "the unseal that lock overtook", late, ipc.Sealed)
+	w.do(func(ctx context.Context) {
+		if len(w.mint.open) != 0 || w.active(ctx, sid).Unsealed {
+			t.Error("unsealed after the lock")
+		}
+	})
+	if before != 1 || w.Kernel.Stats().Tokens != 0 {
+		t.Errorf("%d tokens before the lock, and %d after it", before, w.Kernel.Stats().Tokens)
+	}
 }
 
 // TestUnsealLockEndRaces lets them run in every order that the seeds find.
