@@ -25,9 +25,9 @@ export CGO_ENABLED := 0
 # What `make explore` explores, and what `make mutants` does for each mistake.
 SEEDS ?= 10000
 FAULTS ?= crash,power,disk,delay,drop,exhaust
-MUTANT_SEEDS ?= 400
+MUTANT_SEEDS ?= 600
 
-.PHONY: help run build sim test explore mutants docs race vet fuzz bench bench-once proto proto-check tidy clean
+.PHONY: help run build sim test explore twice mutants docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ test: ## run all tests, then those of the insecure_deterministic mode, then the 
 
 explore: sim ## look for seeds under which a promise is not kept: SEEDS, FAULTS
 	bin/nexus-sim-insecure explore --seeds $(SEEDS) --faults $(FAULTS)
+
+twice: sim ## explore SEEDS, each of them twice, and compare console, trace and disk
+	bin/nexus-sim-insecure explore --seeds $(SEEDS) --faults $(FAULTS) --twice
 
 mutants: ## plant each known mistake in a copy of the sources; all must be caught
 	$(GO) run ./tests/mutants --seeds $(MUTANT_SEEDS)

@@ -192,12 +192,12 @@ func shown(s *step) string {
 
 // endApp judges what an app did, and puts it into its vault's history.
 func (o *Oracle) endApp(s *step, kind, text string, now int64) {
-	if s.locked != 0 && s.owner.locked == s.locked && !afterLock[kind] {
-		o.violated("epoch", "%s: %s, after the session was locked or had ended", shown(s), kind)
-	}
 	op := s.put
 	if op == nil {
-		return
+		return // An app may be launched in a locked session.
+	}
+	if s.locked != 0 && s.owner.locked == s.locked && !afterLock[kind] {
+		o.violated("epoch", "%s: %s, after the session was locked or had ended", shown(s), kind)
 	}
 	if op.kind == opGet && kind == "ok" {
 		o.isolated(s, text)

@@ -152,3 +152,30 @@ func TestTimeline(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// FuzzRead: whatever a file has in it, reading it panics never, and what passes
+// for a trace is one that a writer could have begun.
+func FuzzRead(f *testing.F) {
+	good, err := os.ReadFile(golden)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte("nexus-trace 1\nevents:\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		h, err := Read(text)
+		if err != nil {
+			return
+		}
+		if !Is(text) {
+			t.Error("it is read, and is no trace")
+		}
+		var again bytes.Buffer
+		if err := NewWriter(&again, h).Close(End{}); err != nil {
+			t.Error(err)
+		}
+		if same, err := Read(again.Bytes()); err != nil || same.Seed != h.Seed || same.Scenario != h.Scenario {
+			t.Errorf("what was read cannot be written: %v, %+v, %+v", err, h, same)
+		}
+	})
+}
