@@ -3,6 +3,8 @@ package boot
 import (
 	"slices"
 	"testing"
+
+	"nexus.internal/os/ipc/wire"
 )
 
 // TestCallsGoOneWay follows every chain of calls that the table allows: none
@@ -89,4 +91,48 @@ func factsOf(t *testing.T, e Edge) Facet {
 	}
 	t.Fatalf("no service %s", e.Service)
 	return Facet{}
+}
+
+// TestOperationsHaveNames: what a person reads of an operation is its name, and
+// the name leads back to it.
+func TestOperationsHaveNames(t *testing.T) {
+	for _, r := range table {
+		for _, f := range r.facets {
+			for _, op := range f.Ops {
+				name := wire.OpName(r.name, op.Code)
+				if code, ok := wire.OpCode(r.name, name); !ok || code != op.Code {
+					t.Errorf("operation %d of %s is called %q", op.Code, r.name, name)
+				}
+			}
+		}
+	}
+	if name := wire.OpName("hellod", 7); name != "7" {
+		t.Errorf("an operation that nobody named is called %q", name)
+	}
+}
+
+// TestDaemonsThatCannotBe: an added service takes nobody's name and calls only
+// what is there before it, so that calls go one way with it, too.
+func TestDaemonsThatCannotBe(t *testing.T) {
+	good := Daemon{Name: "hellod", Facets: []Facet{{Name: "main"}}, Calls: []Edge{{StateFSD, 0}}}
+	for name, c := range map[string]struct {
+		daemons []Daemon
+		rows    int // 0: it is refused
+	}{
+		"none":           {nil, len(table)},
+		"one":            {[]Daemon{good}, len(table) + 1},
+		"calls another":  {[]Daemon{good, {Name: "b", Calls: []Edge{{"hellod", 0}}}}, len(table) + 2},
+		"twice":          {[]Daemon{good, good}, 0},
+		"a system's":     {[]Daemon{{Name: KeyMintD}}, 0},
+		"init":           {[]Daemon{{Name: "init"}}, 0},
+		"the launcher":   {[]Daemon{{Name: LauncherName}}, 0},
+		"calls upwards":  {[]Daemon{{Name: "b", Calls: []Edge{{"hellod", 0}}}, good}, 0},
+		"calls itself":   {[]Daemon{{Name: "b", Facets: []Facet{{}}, Calls: []Edge{{"b", 0}}}}, 0},
+		"calls no facet": {[]Daemon{{Name: "b", Calls: []Edge{{StateFSD, 1}}}}, 0},
+	} {
+		rows, err := (&Config{Daemons: c.daemons}).rows()
+		if (err == nil) != (c.rows > 0) || len(rows) != c.rows {
+			t.Errorf("%s: %d rows, %v", name, len(rows), err)
+		}
+	}
 }

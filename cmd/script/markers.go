@@ -100,11 +100,6 @@ func fails(r *Strand, a []string) (string, error) {
 // oneOf runs a command that must come to one of several outcomes.
 func oneOf(r *Strand, a []string) (string, error) {
 	kinds := strings.Split(a[0], ",")
-	for _, k := range kinds {
-		if k != okKind && !isWanted(k) {
-			return "", usage("no kind of failure is called %q", k)
-		}
-	}
 	text, err := r.run(a[1:])
 	switch {
 	case err == nil && slices.Contains(kinds, okKind):
@@ -121,6 +116,16 @@ func oneOf(r *Strand, a []string) (string, error) {
 
 // okKind is the kind of a success.
 const okKind = "ok"
+
+// areKinds checks a list of them.
+func areKinds(list string) error {
+	for k := range strings.SplitSeq(list, ",") {
+		if k != okKind && !isWanted(k) {
+			return usage("no kind of failure is called %q", k)
+		}
+	}
+	return nil
+}
 
 // try runs a command whose outcome may be any of the system's.
 func try(r *Strand, a []string) (string, error) {

@@ -121,6 +121,10 @@ func (r *Runner) understand(words []string) error {
 			if !isWanted(word) {
 				return usage("no kind of failure is called %q", word)
 			}
+		case "KINDS":
+			if err := areKinds(word); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
