@@ -11,8 +11,8 @@ BENCHTIME ?= 1s
 
 # The mode whose chance comes from a seed; it never reaches an ordinary binary.
 TAG := insecure_deterministic
-# The packages with a file that carries the tag.
-TAGGED = $(sort $(dir $(shell grep -rlsE --include='*.go' '^//go:build.*$(TAG)' actors capability cmd ipc services tests)))
+# The packages with a test that carries the tag.
+TAGGED = $(sort $(dir $(shell grep -rlsE --include='*_test.go' '^//go:build.*$(TAG)' actors capability cmd ipc services tests)))
 # Benchmarks write to the disk that the repository is on.
 BENCH = TMPDIR=$(CURDIR)/build/_tmp $(GO) test -run '^$$' -bench . -benchmem
 # The nested module with the heavy peers, and the tools' own module files.

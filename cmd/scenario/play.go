@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"nexus.internal/os/cmd/machine"
@@ -43,7 +44,7 @@ type Outcome struct {
 
 // Play plays the scenario to its end or to the first line that fails, and
 // switches the machine off. What it says of that is the first of: the line, a
-// forbidden marker, the manifest, the oracle.
+// forbidden marker, the manifest; and what the oracle says.
 func (s *Scenario) Play(st Stage) Outcome {
 	p := &play{stage: st}
 	console := script.NewConsole(p.marker)
@@ -73,8 +74,11 @@ func (s *Scenario) Play(st Stage) Outcome {
 	if err == nil && s.Markers != nil {
 		err = s.Markers.Check(p.markers)
 	}
-	if err == nil || errors.Is(err, script.ErrMismatch) || errors.Is(err, script.ErrStuck) {
-		err = errors.Join(p.oracle.Verdict(), err)
+	// A line that failed says where, and the oracle perhaps why.
+	if verdict := p.oracle.Verdict(); verdict != nil && err != nil {
+		err = fmt.Errorf("%w; %w", err, verdict)
+	} else if err == nil {
+		err = verdict
 	}
 	return Outcome{Err: err, Boots: m.Boots(), Fired: m.Faults().Fired(), Undecided: p.oracle.Undecided()}
 }
