@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -209,8 +211,11 @@ func TestExplore(t *testing.T) {
 	if e := s.run("", "explore", "--faults", "crash,fire"); e.status != 2 || !strings.Contains(e.err, `no kind of fault is called "fire"`) {
 		t.Errorf("%+v", e)
 	}
-	cmd := s.command(strings.NewReader(""), "explore", "--seeds", "100000000")
-	time.AfterFunc(time.Second, func() { _ = cmd.Process.Signal(syscall.SIGINT) })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.binary, "explore", "--seeds", "100000000")
+	cmd.Dir = s.dir
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	e = s.finish(cmd)
 	if e.status != 130 || !strings.Contains(e.out, " boots a second") || !strings.Contains(e.err, "of 100000000 seeds") {
 		t.Errorf("interrupted: %+v", e)

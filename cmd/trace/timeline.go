@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"nexus.internal/os/cmd/script"
 	"nexus.internal/os/ipc"
@@ -11,8 +12,10 @@ import (
 
 // Timeline draws a play as a Mermaid sequence diagram: who called whom, what
 // the answer was, and the markers. Of a script with the line `say timeline` it
-// draws only what follows.
+// draws only what follows. It is safe for concurrent use: on goroutines, markers,
+// outcomes and events come from several.
 type Timeline struct {
+	mu     sync.Mutex
 	names  Names
 	begun  bool
 	lines  []string
@@ -32,6 +35,8 @@ func NewTimeline(from bool) *Timeline {
 
 // Result takes in an outcome.
 func (t *Timeline) Result(r script.Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if r.Verb == "say" {
 		t.begun = t.begun || r.Text == TimelineFrom
 		return
@@ -49,6 +54,8 @@ func (t *Timeline) Result(r script.Result) {
 // Marker takes in a line of the console, which is its service's by its
 // beginning.
 func (t *Timeline) Marker(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.begun {
 		service, _, _ := strings.Cut(line, ":")
 		switch service {
@@ -67,6 +74,8 @@ func (t *Timeline) note(who, text string) {
 
 // Event takes in an event of the kernel.
 func (t *Timeline) Event(e ipc.TraceEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.names.learn(e)
 	if !t.begun {
 		return
@@ -113,6 +122,8 @@ func clean(text string) string {
 
 // String is the diagram.
 func (t *Timeline) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var b strings.Builder
 	b.WriteString("sequenceDiagram\n")
 	for _, a := range t.actors {
