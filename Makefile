@@ -11,6 +11,8 @@ BENCHTIME ?= 1s
 
 # The mode whose chance comes from a seed; it never reaches an ordinary binary.
 TAG := insecure_deterministic
+# The commit that a binary is built from: it stands in traces, which are refused by any other.
+STAMP = -X main.commit=$(shell git describe --always --abbrev=40 --exclude '*' --dirty=-changed 2>/dev/null)
 # The packages with a test that carries the tag.
 TAGGED = $(sort $(dir $(shell grep -rlsE --include='*_test.go' '^//go:build.*$(TAG)' actors capability cmd ipc services tests)))
 # Benchmarks write to the disk that the repository is on.
@@ -37,10 +39,10 @@ run: build ## build, boot the simulated OS on STATE and show the demonstration
 	bin/nexus-sim demo --state $(STATE)
 
 build: ## build bin/nexus-sim
-	$(GO) build -trimpath -o bin/nexus-sim ./cmd/nexus-sim
+	$(GO) build -trimpath -ldflags '$(STAMP)' -o bin/nexus-sim ./cmd/nexus-sim
 
 sim: ## build bin/nexus-sim-insecure, the same with chance from a seed
-	$(GO) build -trimpath -tags $(TAG) -o bin/nexus-sim-insecure ./cmd/nexus-sim
+	$(GO) build -trimpath -ldflags '$(STAMP)' -tags $(TAG) -o bin/nexus-sim-insecure ./cmd/nexus-sim
 
 test: ## run all tests, then those of the insecure_deterministic mode, then the schemas'
 	$(GO) test ./...

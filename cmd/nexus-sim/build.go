@@ -11,8 +11,14 @@ type (
 	kernelView = ipc.View
 )
 
+// commit is what the Makefile says that the sources are of.
+var commit string
+
 // buildID is the commit that this binary was built from, as far as it knows.
 func buildID() string {
+	if commit != "" {
+		return commit
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -30,7 +36,7 @@ func buildID() string {
 	case revision == "":
 		return "unknown"
 	case changed:
-		return revision + " with changes"
+		return revision + "-changed"
 	}
 	return revision
 }
