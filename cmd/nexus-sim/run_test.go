@@ -211,7 +211,7 @@ func TestExplore(t *testing.T) {
 	if e := s.run("", "explore", "--faults", "crash,fire"); e.status != 2 || !strings.Contains(e.err, `no kind of fault is called "fire"`) {
 		t.Errorf("%+v", e)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.binary, "explore", "--seeds", "100000000")
 	cmd.Dir = s.dir

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode"
 
 	"nexus.internal/os/cmd/script"
 	"nexus.internal/os/ipc"
@@ -115,9 +116,18 @@ func (t *Timeline) actor(name string) string {
 	return name
 }
 
-// clean takes out what Mermaid would read as something else.
+// clean replaces what Mermaid would read as something else: the ends of its
+// lines and of its entities, and whatever cannot be printed.
 func clean(text string) string {
-	return strings.NewReplacer(";", ",", "#", "", "\n", " ").Replace(text)
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == ';':
+			return ','
+		case c == '#' || !unicode.IsPrint(c):
+			return '.'
+		}
+		return c
+	}, text)
 }
 
 // String is the diagram.

@@ -135,7 +135,7 @@ func TestTimeline(t *testing.T) {
 	line.Event(ipc.TraceEvent{Kind: ipc.TraceReply, From: 3, To: 2, Op: 1, Code: ipc.Quota})
 	line.Event(ipc.TraceEvent{Kind: ipc.TraceRefuse, From: 3, Op: 1, Code: ipc.PermissionDenied})
 	line.Marker("identity: session lock (sid=1)")
-	line.Result(script.Result{Verb: "put", Args: []string{"alice/notes", "a;b"}, Err: ipc.Quota})
+	line.Result(script.Result{Verb: "put", Args: []string{"alice/notes", "a;b\n\r#c"}, Err: ipc.Quota})
 	want := `sequenceDiagram
   participant app3
   participant keystored
@@ -146,7 +146,7 @@ func TestTimeline(t *testing.T) {
   keystored-->>app3: Put quota exceeded
   app3-xkernel: 1 permission denied
   Note over identityd: identity: session lock (sid=1)
-  Note over script: put alice/notes a,b: quota
+  Note over script: put alice/notes a,b...c: quota
 `
 	if got := line.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
