@@ -42,7 +42,7 @@ func powerCut(r *Strand, _ []string) (string, error) {
 	}
 	r.machine.Faults().Note(machine.Power)
 	r.machine.PowerCut()
-	if r.parker != nil {
+	if r.system != nil {
 		return "", ErrPowerCut
 	}
 	return "", r.clearUp()

@@ -277,3 +277,28 @@ func TestStoppedForGood(t *testing.T) {
 		t.Fatal("the machine is not off yet")
 	}
 }
+
+// What a strand comes to after its power was cut counts for nothing, also when
+// the machine has been cleared up, or is on again.
+func TestStrandRunsOut(t *testing.T) {
+	w := newWorld(t, bySeed)
+	s := &Strand{Runner: w.runner, name: "late", system: w.machine.System()}
+	outcome := func() error {
+		_, err := s.outcome("", nil)
+		return err
+	}
+	if err := outcome(); err != nil {
+		t.Errorf("with power: %v", err)
+	}
+	w.run(t, "power-cut\n")
+	if err := outcome(); !errors.Is(err, ErrPowerCut) {
+		t.Errorf("off: %v", err)
+	}
+	w.run(t, "boot\n")
+	if err := outcome(); !errors.Is(err, ErrPowerCut) {
+		t.Errorf("on again: %v", err)
+	}
+	if _, err := s.running(); !errors.Is(err, ErrPowerCut) {
+		t.Errorf("it would run on another system: %v", err)
+	}
+}

@@ -20,7 +20,8 @@ type Strand struct {
 	*Runner
 	name   string
 	line   int
-	parker ipc.Parker // nil for the script itself
+	parker ipc.Parker   // nil for the script itself
+	system *boot.System // that a strand runs on, and ends with; nil for the script
 }
 
 // step runs one line and reports it.
@@ -30,7 +31,7 @@ func (r *Strand) step(c Command) error {
 		out = ""
 	}
 	if r.dead() {
-		if r.parker != nil {
+		if r.system != nil {
 			return ErrPowerCut // Nobody is left to be told.
 		}
 		if err := r.clearUp(); err != nil {
@@ -58,7 +59,7 @@ func (r *Strand) run(words []string) (string, error) {
 		return "", err
 	}
 	k, _ := r.find(words[0])
-	if r.parker != nil && k.alone {
+	if r.system != nil && k.alone {
 		return "", usage("%s is not for strands", k.Name)
 	}
 	switch {
@@ -82,8 +83,16 @@ func (r *Strand) outcome(text string, err error) (string, error) {
 	return text, err
 }
 
-// dead says whether the power was cut and nobody has cleared up after it yet.
-func (r *Runner) dead() bool { return r.machine.System() != nil && r.machine.Cut() }
+// dead says whether the power was cut: that of the system that a strand runs on,
+// or, for the script, if it has not cleared up after it yet. A strand may run
+// out while the script does that.
+func (r *Strand) dead() bool {
+	s := r.system
+	if s == nil {
+		s = r.machine.System()
+	}
+	return s != nil && s.Cut()
+}
 
 // clearUp ends what a power cut has left of a boot.
 func (r *Runner) clearUp() error {
@@ -131,8 +140,11 @@ func (r *Runner) understand(words []string) error {
 }
 
 // running is the system, if there is power.
-func (r *Runner) running() (*boot.System, error) {
-	s := r.machine.System()
+func (r *Strand) running() (*boot.System, error) {
+	s := r.system
+	if s == nil {
+		s = r.machine.System()
+	}
 	switch {
 	case s == nil:
 		return nil, machine.ErrOff
@@ -149,7 +161,7 @@ func (r *Strand) as(t *ipc.Task, fn func(ctx context.Context) error) error {
 	if err != nil {
 		return err
 	}
-	if r.parker != nil {
+	if r.system != nil {
 		return r.beside(t, fn)
 	}
 	var result error
@@ -320,7 +332,7 @@ func join(r *Strand, _ []string) (string, error) {
 		over[i] = make(chan struct{})
 		s.Go(func(parker ipc.Parker) {
 			defer close(over[i])
-			failures[i] = r.play(p, parker)
+			failures[i] = r.play(p, s, parker)
 		})
 	}
 	for _, done := range over {
@@ -336,12 +348,12 @@ func join(r *Strand, _ []string) (string, error) {
 }
 
 // play runs the lines of one strand.
-func (r *Strand) play(p planned, parker ipc.Parker) error {
+func (r *Strand) play(p planned, on *boot.System, parker ipc.Parker) error {
 	for _, c := range p.lines {
 		if r.stopped.Load() {
 			return ErrStopped
 		}
-		s := &Strand{Runner: r.Runner, name: p.name, line: c.Line, parker: parker}
+		s := &Strand{Runner: r.Runner, name: p.name, line: c.Line, parker: parker, system: on}
 		if err := s.step(c); err != nil {
 			return err
 		}
