@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/tools/txtar"
@@ -120,15 +119,6 @@ func (s *Scenario) Format() []byte {
 	a.Files = append(a.Files, txtar.File{Name: SectionScript, Data: []byte(s.Script)})
 	return txtar.Format(a)
 }
-
-// Title is the first line of what stands before the sections.
-func (s *Scenario) Title() string {
-	title, _, _ := strings.Cut(strings.TrimSpace(s.About), "\n")
-	return strings.TrimRight(strings.TrimLeft(title, "# "), ".")
-}
-
-// Sections lists the names of a file's sections.
-func Sections() []string { return slices.Clone(sections) }
 
 // DrawsFrom says whether the script has a line that says just that.
 func (s *Scenario) DrawsFrom(text string) bool {

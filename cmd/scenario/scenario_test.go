@@ -53,7 +53,7 @@ func TestFormat(t *testing.T) {
 	if got := string(s.Format()); got != text {
 		t.Errorf("got\n%s\nwant\n%s", got, text)
 	}
-	if s.Machine.Seed != 7 || !s.Machine.Tear || s.Machine.Quotas().AppSecrets != 3 || s.Title() != "Title" || s.Lines != 8 {
+	if s.Machine.Seed != 7 || !s.Machine.Tear || s.Machine.Quotas().AppSecrets != 3 || s.Lines != 8 {
 		t.Errorf("read %+v", s)
 	}
 }
