@@ -127,11 +127,10 @@ func TestAskedPanic(t *testing.T) {
 // TestCheckFindsMiscounts: a kernel whose books are wrong says so.
 func TestCheckFindsMiscounts(t *testing.T) {
 	w := newWorld(t, rig.NewSeeded(t, 1, nil), plan{})
-	app := w.app("app")
+	w.app("app") // So that there is a token.
 	if err := w.Kernel.Check(); err != nil {
 		t.Fatal(err)
 	}
-	_ = app
 	for _, what := range []string{"queued", "owner", "serving", "depth", "epoch"} {
 		undo := w.Kernel.Miscount(what)
 		if err := w.Kernel.Check(); !errors.Is(err, ipc.ErrInconsistent) {

@@ -47,8 +47,13 @@ func (l located) Error() string {
 	return text
 }
 
-// file is the path of a file on the disk.
-func (l located) file(path string) string { return strings.TrimRight(l.state, "/") + "/" + path }
+// file is the path of a file on the disk; of one in memory, the disk's own.
+func (l located) file(path string) string {
+	if l.state == "" {
+		return path
+	}
+	return strings.TrimRight(l.state, "/") + "/" + path
+}
 
 func (l located) fault(f *wire.Fault) string {
 	path, ok := strings.CutPrefix(f.File, "state:/")

@@ -75,6 +75,7 @@ type tally struct{ markers, acked int }
 // step is a command from its beginning to its outcome.
 type step struct {
 	words  []string
+	shown  string // without credentials and values
 	call   int64
 	owner  *user // of an app's command, or of an unseal
 	app    string
@@ -103,10 +104,10 @@ func (o *Oracle) tick() int64 {
 }
 
 // Begin implements script.Witness.
-func (o *Oracle) Begin(words []string) int {
+func (o *Oracle) Begin(words, shown []string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := &step{words: words, call: o.tick()}
+	s := &step{words: words, shown: strings.Join(shown, " "), call: o.tick()}
 	o.steps = append(o.steps, s)
 	switch {
 	case words[0] == "unseal", words[0] == "unlock":
@@ -145,7 +146,7 @@ func (o *Oracle) End(n int, text string, err error) {
 	s := o.steps[n]
 	now := o.tick()
 	if !excused {
-		o.violated("waits", "%s waited till its deadline, and nothing was lost or late", shown(s))
+		o.violated("waits", "%s waited till its deadline, and nothing was lost or late", s.shown)
 	}
 	switch {
 	case s.forged():
@@ -174,20 +175,8 @@ func (s *step) forged() bool {
 // stole judges the use of such a token.
 func (o *Oracle) stole(s *step, kind string) {
 	if kind == "ok" || kind == "not-found" || kind == "sealed" {
-		o.violated("token", "%s: %s, with a token that is not its own", shown(s), kind)
+		o.violated("token", "%s: %s, with a token that is not its own", s.shown, kind)
 	}
-}
-
-// shown is a command without what it should not show.
-func shown(s *step) string {
-	words := s.words
-	switch words[0] {
-	case "put", "sign":
-		words = words[:3]
-	case "send":
-		words = words[:4]
-	}
-	return strings.Join(words, " ")
 }
 
 // endApp judges what an app did, and puts it into its vault's history.
@@ -197,7 +186,7 @@ func (o *Oracle) endApp(s *step, kind, text string, now int64) {
 		return // An app may be launched in a locked session.
 	}
 	if s.locked != 0 && s.owner.locked == s.locked && !afterLock[kind] {
-		o.violated("epoch", "%s: %s, after the session was locked or had ended", shown(s), kind)
+		o.violated("epoch", "%s: %s, after the session was locked or had ended", s.shown, kind)
 	}
 	if op.kind == opGet && kind == "ok" {
 		o.isolated(s, text)
@@ -209,11 +198,11 @@ func (o *Oracle) endApp(s *step, kind, text string, now int64) {
 		t.acked++
 		o.markers[at] = t
 		if t.markers < t.acked {
-			o.violated("marker", "%s was acknowledged before its marker", shown(s))
+			o.violated("marker", "%s was acknowledged before its marker", s.shown)
 		}
 	}
 	if op.marked && op.outcome == failed {
-		o.violated("marker", "%s: %s, and a marker says that it was done", shown(s), kind)
+		o.violated("marker", "%s: %s, and a marker says that it was done", s.shown, kind)
 	}
 }
 
@@ -233,7 +222,7 @@ func (o *Oracle) isolated(s *step, text string) {
 	at, known := o.values[value]
 	own := place{s.owner.name, s.app, s.words[2]}
 	if known && at != own && !s.owner.stored(s.app, s.words[2], value) {
-		o.violated("isolation", "%s read what %s/%s stored under %s", shown(s), at.user, at.app, at.name)
+		o.violated("isolation", "%s read what %s/%s stored under %s", s.shown, at.user, at.app, at.name)
 	}
 }
 

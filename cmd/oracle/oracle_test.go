@@ -29,7 +29,7 @@ func newTale(quotas vault.Limits) *tale {
 // begin tells of a command, and that its request passed the router.
 func (t *tale) begin(command string) int {
 	words := strings.Fields(command)
-	n := t.Begin(words)
+	n := t.Begin(words, words[:1])
 	if _, app, ok := strings.Cut(command, "/"); ok {
 		t.next++
 		t.Event(ipc.TraceEvent{Kind: ipc.TraceSend, SID: 1, Call: t.next, To: 7, Name: strings.Fields(app)[0]})
@@ -212,6 +212,30 @@ func TestEveryCheck(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		case c.check != "" && (!errors.As(err, &v) || v.Check != c.check || !errors.Is(err, ErrViolated)):
 			t.Errorf("%s: %v, want a violation of %s", c.name, err, c.check)
+		}
+	}
+}
+
+// What a violation says has no word that a report may not show.
+func TestViolationsShowNoSecret(t *testing.T) {
+	const canary = "5canary5"
+	for name, tell := range map[string]func(*tale){
+		"a credential": func(t *tale) {
+			t.End(t.Begin([]string{"unlock", "alice", "password", canary}, []string{"unlock", "alice", "password"}), "", ipc.TimedOut)
+		},
+		"a value that is wanted": func(t *tale) {
+			t.does("lock alice", "", nil)
+			t.End(t.Begin([]string{"get", "alice/notes", "a", canary}, []string{"get", "alice/notes", "a"}), `"`+canary+`"`, nil)
+		},
+		"a token": func(t *tale) {
+			t.End(t.Begin([]string{"send", "alice/notes", "store", "Get", canary, canary}, []string{"send", "alice/notes", "store", "Get"}), "", nil)
+		},
+	} {
+		o := newTale(vault.Limits{})
+		tell(o)
+		err := o.Verdict()
+		if !errors.Is(err, ErrViolated) || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "alice") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

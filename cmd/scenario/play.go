@@ -13,12 +13,14 @@ import (
 
 // Stage is where and before whom a scenario is played.
 type Stage struct {
-	// Machine is what the machine is made of. The scenario fills in policy and
-	// quotas, if it has some, and console and tap, whose own are called too.
+	// Machine is what the machine is made of. The play fills in console, tap and
+	// crash, of which who watches hears below, the scenario's quotas, and its
+	// policy if it has one.
 	Machine machine.Config
 	// Verbs are those of services that were added to the system.
 	Verbs []script.Verb
-	// Marker, Result and Event hear of everything, in order. Each may be nil.
+	// Marker, Result, Event and Crash hear of everything, in order. Each may be
+	// nil.
 	Marker func(line string)
 	Result func(script.Result)
 	Event  func(ipc.TraceEvent)

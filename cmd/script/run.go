@@ -26,8 +26,9 @@ type Result struct {
 // secrets included, when it begins and when it has its outcome. It is told of
 // several strands' at once, but never of two at the same time.
 type Witness interface {
-	// Begin returns what End is to be called with.
-	Begin(words []string) (step int)
+	// Begin returns what End is to be called with. shown are those of the words
+	// that a report may show.
+	Begin(words, shown []string) (step int)
 	End(step int, text string, err error)
 }
 
@@ -83,28 +84,22 @@ func (r *Runner) Run(name string, text io.Reader) error { return r.RunFrom(name,
 // RunFrom is Run for a script that stands in a file after that many lines.
 func (r *Runner) RunFrom(name string, lines int, text io.Reader) error {
 	r.file = name
-	reader := NewReader(text)
-	reader.line = lines
-	for {
-		c, err := reader.Next()
-		var syntax *SyntaxError
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &syntax):
-			return &Failure{File: name, Line: syntax.Line, Err: usageError(syntax.Reason)}
-		case err != nil:
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if err := r.step(c); err != nil {
-			return err
-		}
-	}
+	return eachLine(name, lines, text, r.step)
 }
 
 // Check reads a script as Run does and finds the first line that cannot be
 // understood, without running any.
 func (r *Runner) Check(name string, lines int, text io.Reader) error {
+	return eachLine(name, lines, text, func(c Command) error {
+		if err := r.understand(c.Words); err != nil {
+			return &Failure{File: name, Line: c.Line, Err: err}
+		}
+		return nil
+	})
+}
+
+// eachLine reads a script line by line, and ends with what do returns.
+func eachLine(name string, lines int, text io.Reader, do func(Command) error) error {
 	reader := NewReader(text)
 	reader.line = lines
 	for {
@@ -118,8 +113,8 @@ func (r *Runner) Check(name string, lines int, text io.Reader) error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := r.understand(c.Words); err != nil {
-			return &Failure{File: name, Line: c.Line, Err: err}
+		if err := do(c); err != nil {
+			return err
 		}
 	}
 }

@@ -103,7 +103,7 @@ func (r *Runner) clearUp() error {
 func (r *Runner) begin(words []string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.witness.Begin(words)
+	return r.witness.Begin(words, r.public(words))
 }
 
 func (r *Runner) end(step int, text string, err error) {
