@@ -51,9 +51,29 @@ var (
 
 // Cap is what a slot holds: authority of some rights over one object.
 type Cap struct {
-	Object any // the kernel's object; never read here
+	Object any // the kernel's object; never read here, but told if it is a Counter
 	Kind   Kind
 	Rights Rights
+}
+
+// A Counter is an object that wants to know which capabilities there are to it.
+// It hears of each one when it is made and when it dies, closed or revoked: one
+// that moves, or is in flight, lives on. It must not call the table back.
+type Counter interface {
+	Made(c Cap)
+	Died(c Cap)
+}
+
+func (c Cap) made() {
+	if o, ok := c.Object.(Counter); ok {
+		o.Made(c)
+	}
+}
+
+func (c Cap) died() {
+	if o, ok := c.Object.(Counter); ok {
+		o.Died(c)
+	}
 }
 
 // node is a capability at its place in the derivation tree. Siblings are a
@@ -105,6 +125,7 @@ func (t *Table) Insert(c Cap) (Slot, error) {
 		return NoSlot, ErrFull
 	}
 	t.put(&node{cap: c}, slot)
+	c.made()
 	return slot, nil
 }
 
@@ -118,6 +139,7 @@ func (t *Table) InsertAt(slot Slot, c Cap) error {
 		return ErrFull
 	}
 	t.put(&node{cap: c}, slot)
+	c.made()
 	return nil
 }
 
@@ -140,6 +162,7 @@ func (t *Table) Derive(slot Slot, rights Rights, to *Table) (Slot, error) {
 	child.cap.Rights = rights
 	child.adopt(n)
 	to.put(child, free)
+	child.cap.made()
 	return free, nil
 }
 
@@ -203,8 +226,10 @@ func (t *Table) Return(p *Parcel) {
 // Drop closes a capability that is still in flight.
 func (p *Parcel) Drop() {
 	if p != nil && p.n != nil && !p.n.dead {
-		p.n.orphan()
+		n := p.n
+		n.orphan()
 		p.n = nil
+		n.cap.died()
 	}
 }
 
@@ -239,6 +264,7 @@ func (t *Table) Close(slot Slot) error {
 	}
 	n.orphan()
 	t.take(n)
+	n.cap.died()
 	return nil
 }
 
@@ -272,6 +298,7 @@ func (t *Table) Revoke(slot Slot) (int, error) {
 		if leaf.table != nil { // Otherwise it is in flight.
 			leaf.table.take(leaf)
 		}
+		leaf.cap.died()
 		killed++
 	}
 	return killed, nil

@@ -15,7 +15,9 @@ const handler = "ipc ipc/wire capability services/secret google.golang.org/proto
 var table = []row{
 	{"capability", "",
 		"rights, tables and the token's bytes need nobody"},
-	{"ipc", "capability",
+	{"ipc/frame", "",
+		"the bytes of the target OS's messages"},
+	{"ipc", "capability ipc/frame",
 		"the router sees bytes only"},
 	{"ipc/wire", "ipc google.golang.org/protobuf/...",
 		"what the bytes mean, for the two ends"},
