@@ -233,6 +233,15 @@ func (p *Parcel) Drop() {
 	}
 }
 
+// Cap is the capability in flight; it reports false if there is none, or it was
+// revoked.
+func (p *Parcel) Cap() (Cap, bool) {
+	if p == nil || p.n == nil || p.n.dead {
+		return Cap{}, false
+	}
+	return p.n.cap, true
+}
+
 // Move is Send and Receive in one step: nothing has moved on an error.
 func (t *Table) Move(slot Slot, to *Table) (Slot, error) {
 	n, err := t.node(slot)

@@ -52,6 +52,10 @@ type call struct {
 	body    []byte
 	parcel  *capability.Parcel // a capability in flight
 	replied bool               // its handler has used the reply
+	payer   *Task              // whose share of the byte budgets it takes
+
+	reply *capability.Parcel // without a caller: where the answer goes
+	nonce uint64             // what correlates that answer
 
 	row      *capability.Row // nil where no token is taken
 	session  *session
@@ -127,32 +131,72 @@ func (k *Kernel) await(ctx context.Context, f *fiber, t *Task) Code {
 func (k *Kernel) send(f *fiber, deadline Time) Code {
 	t, m := f.task, &f.msg
 	ep, code := k.target(t, m)
+	if code == OK && ep.inbox && !f.post.oneWay {
+		code = Unsupported // Nobody answers there.
+	}
 	if code != OK {
 		return k.refuse(f, ep, code, capability.Accepted)
 	}
-	rule := ep.ops[m.Op]
-	grant, why := k.validate(t, m, rule.need)
-	if why != capability.Accepted {
-		return k.refuse(f, ep, Denied, why)
-	}
-	if m.Move != NoSlot {
-		if held, err := t.table.Lookup(m.Move); err != nil || held.Kind.Fixed() || !ep.takes {
-			return k.refuse(f, ep, PermissionDenied, capability.Accepted)
+	var pass grant
+	if !ep.inbox {
+		var why capability.Refusal
+		if pass, why = k.validate(f, ep.ops[m.Op].need); why != capability.Accepted {
+			return k.refuse(f, ep, Denied, why)
 		}
+	}
+	if code := k.movable(f, ep); code != OK {
+		return k.refuse(f, ep, code, capability.Accepted)
 	}
 	if code, stopped := k.hinder(f, ep, deadline); stopped {
 		return code
 	}
-	if code := ep.admits(len(m.Body)); code != OK {
-		if code == QueueFull && !m.Nonblock {
-			f.waiting, f.endpoint = waitRoom, ep
-			ep.room = append(ep.room, f)
-			k.setTimer(f, deadline)
-		}
+	pass.payer = t
+	if pass.parent != nil {
+		pass.payer = pass.parent.payer
+	}
+	if code := ep.admits(pass.payer, len(m.Body)); code != OK {
+		return k.noRoom(f, ep, deadline, code)
+	}
+	k.enqueue(f, ep, pass)
+	return OK
+}
+
+// movable checks what travels along.
+func (k *Kernel) movable(f *fiber, ep *endpoint) Code {
+	if f.post.oneWay && !ep.inbox {
+		return k.answerable(f, ep)
+	}
+	if f.msg.Move == NoSlot {
+		return OK
+	}
+	if held, err := f.task.table.Lookup(f.msg.Move); err != nil || held.Kind.Fixed() || !ep.takes && !ep.inbox {
+		return PermissionDenied
+	}
+	return OK
+}
+
+// noRoom lets a sender wait, if room is what it lacks and it may.
+func (k *Kernel) noRoom(f *fiber, ep *endpoint, deadline Time, code Code) Code {
+	if code == QueueFull && !f.msg.Nonblock && ep.waitingOf(f.task) < MaxWaiting {
+		f.waiting, f.endpoint = waitRoom, ep
+		ep.room = append(ep.room, f)
+		k.setTimer(f, deadline)
 		return code
 	}
-	k.enqueue(f, ep, grant)
-	return OK
+	k.ring.add(TraceEvent{Time: k.now, From: f.task.id, To: ep.owner.id, Endpoint: ep.id, Op: f.msg.Op, Slot: f.msg.Slot,
+		Size: uint16(len(f.msg.Body)), Code: code, Kind: TraceRefuse})
+	return code
+}
+
+// waitingOf counts the flows of control of a task that wait for room.
+func (ep *endpoint) waitingOf(t *Task) int {
+	n := 0
+	for _, f := range ep.room {
+		if f.task == t {
+			n++
+		}
+	}
+	return n
 }
 
 // target finds the endpoint behind a slot and checks right and opcode.
@@ -170,6 +214,8 @@ func (k *Kernel) target(t *Task, m *Msg) (*endpoint, Code) {
 		return nil, PermissionDenied
 	case ep.closed:
 		return ep, NoSuchEndpoint
+	case ep.inbox:
+		return ep, OK
 	case m.Op >= MaxOps || !ep.ops[m.Op].known:
 		return ep, Unsupported
 	}
@@ -181,12 +227,17 @@ type grant struct {
 	row     *capability.Row
 	session *session
 	parent  *call
+	payer   *Task
 }
 
 // validate checks the token of a request at send.
-func (k *Kernel) validate(t *Task, m *Msg, need capability.TokenRights) (grant, capability.Refusal) {
+func (k *Kernel) validate(f *fiber, need capability.TokenRights) (grant, capability.Refusal) {
+	t, m := f.task, &f.msg
 	if need == 0 {
 		return grant{}, capability.Accepted
+	}
+	if f.post.misfit {
+		return grant{}, capability.RefusedForged
 	}
 	if m.Behalf != nil {
 		return k.validateChild(t, m.Behalf, need)
@@ -219,7 +270,7 @@ func (k *Kernel) validateChild(t *Task, r *Request, need capability.TokenRights)
 }
 
 // live says whether a request is being served for somebody who still waits.
-func (c *call) live() bool { return c.state == callServing && c.caller != nil }
+func (c *call) live() bool { return c.state == callServing && (c.caller != nil || c.reply != nil) }
 
 func checkSession(row *capability.Row, need capability.TokenRights) capability.Refusal {
 	s := row.Session.(*session)
@@ -257,12 +308,17 @@ func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 	m := &f.msg
 	c := k.takeCall()
 	k.lastCall++
-	c.id, c.state, c.caller, c.ep, c.op = k.lastCall, callQueued, f, ep, m.Op
+	c.id, c.state, c.ep, c.op, c.payer = k.lastCall, callQueued, ep, m.Op, g.payer
 	c.sender = Sender{Task: f.task.id, Name: f.task.name, Service: f.task.ident}
 	c.body = k.buffers.take(len(m.Body))
 	copy(c.body, m.Body)
 	if m.Move != NoSlot {
 		c.parcel = f.task.table.Send(m.Move)
+	}
+	if f.post.oneWay {
+		k.consign(c, f)
+	} else {
+		c.caller, f.waiting, f.call = f, waitReply, c
 	}
 	c.row, c.session, c.parent = g.row, g.session, g.parent
 	if g.parent != nil {
@@ -272,10 +328,15 @@ func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 		g.session.stamp(c)
 		g.session.link(c)
 	}
-	f.waiting, f.call = waitReply, c
 	ep.push(c)
 	k.stats.Calls++
 	k.traceCall(TraceSend, c, len(c.body), OK, capability.Accepted)
+	if f.post.oneWay {
+		k.arrived(ep)
+	}
+	if m.Move != NoSlot {
+		k.recheckPorts() // Somebody may wait through what has moved.
+	}
 }
 
 // refuse counts and traces a request that did not pass.
@@ -294,6 +355,9 @@ func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusa
 func (k *Kernel) answer(c *call, code Code) {
 	f := c.caller
 	if f == nil {
+		if c.reply != nil {
+			_ = k.post(c, code, nil, false) // What cannot be delivered is counted there.
+		}
 		return
 	}
 	c.caller = nil
@@ -328,6 +392,7 @@ func (k *Kernel) abandon(c *call) {
 func (k *Kernel) release(c *call) {
 	ep, s := c.ep, c.session
 	c.parcel.Drop()
+	c.reply.Drop()
 	k.buffers.give(c.body)
 	if s != nil {
 		s.unlink(c)
@@ -347,15 +412,21 @@ func (k *Kernel) admitWaiting(ep *endpoint) {
 		f := ep.room[0]
 		ep.room = ep.room[1:]
 		deadline := f.expires
-		f.waiting, f.endpoint = waitNone, nil
 		k.clearTimer(f)
-		switch code := k.send(f, deadline); {
-		case code == OK:
-			k.setTimer(f, deadline)
-			k.wakeTask(ep.owner)
-		case f.waiting == waitNone:
-			k.ready(f, code)
-		}
+		k.sendAgain(f, deadline)
+	}
+}
+
+// sendAgain is a second try for who waited: it is queued, waits for something
+// else, or is told why not.
+func (k *Kernel) sendAgain(f *fiber, deadline Time) {
+	f.waiting, f.endpoint = waitNone, nil
+	switch code := k.send(f, deadline); {
+	case f.waiting == waitReply:
+		k.setTimer(f, deadline)
+		k.wakeTask(f.call.ep.owner)
+	case f.waiting == waitNone:
+		k.ready(f, code)
 	}
 }
 

@@ -22,10 +22,10 @@ func inconsistent(format string, args ...any) error {
 func (k *Kernel) Check() error {
 	k.lock()
 	defer k.mu.Unlock()
-	total := 0
+	total, sent := 0, make(map[*Task]int)
 	for _, id := range slices.Sorted(maps.Keys(k.tasks)) {
 		t := k.tasks[id]
-		bytes, err := t.check()
+		bytes, err := t.check(sent)
 		if err != nil {
 			return err
 		}
@@ -34,11 +34,16 @@ func (k *Kernel) Check() error {
 	if total != k.queued {
 		return inconsistent("%d bytes are queued and %d counted", total, k.queued)
 	}
+	for _, t := range k.tasks {
+		if t.sentBytes != sent[t] {
+			return inconsistent("%s: %d bytes of it are queued and %d counted", t.name, sent[t], t.sentBytes)
+		}
+	}
 	return k.checkSessions()
 }
 
 // check recounts one task and answers the bytes queued at its endpoints.
-func (t *Task) check() (bytes int, err error) {
+func (t *Task) check(sent map[*Task]int) (bytes int, err error) {
 	if err := t.table.Sound(); err != nil {
 		return 0, inconsistent("%s: %v", t.name, err)
 	}
@@ -49,7 +54,7 @@ func (t *Task) check() (bytes int, err error) {
 		}
 	}
 	owned := 0
-	for _, ep := range t.facets {
+	for _, ep := range slices.Concat(t.facets, t.inboxes) {
 		if !ep.closed {
 			owned++
 		}
@@ -60,6 +65,7 @@ func (t *Task) check() (bytes int, err error) {
 			}
 			n++
 			size += len(c.body)
+			sent[c.payer] += len(c.body)
 		}
 		if n != ep.queued || size != ep.bytes || n > ep.depth {
 			return 0, inconsistent("%s.%d: %d requests of %d bytes are queued, %d of %d counted, of at most %d",
@@ -82,7 +88,7 @@ func (k *Kernel) Quiet() bool {
 	k.lock()
 	defer k.mu.Unlock()
 	for _, t := range k.tasks {
-		if t.starting || len(t.active) > 0 || len(t.events) > 0 || t.queuedBytes > 0 {
+		if t.starting || len(t.active) > 0 || len(t.events) > 0 {
 			return false
 		}
 		for _, ep := range t.facets {
@@ -133,10 +139,12 @@ func (c *call) check(s *session) error {
 	switch {
 	case c.session != s || c.state == callFree:
 		return errNoCall
-	case c.caller == nil:
+	case c.caller == nil && c.reply == nil:
 		return nil
 	case c.stamp.Epoch != s.epoch:
 		return errLateCall
+	case c.caller == nil:
+		return nil
 	case c.caller.waiting != waitReply || c.caller.call != c:
 		return errNoWaiter
 	}

@@ -17,6 +17,12 @@ type EndpointSpec struct {
 	// Parallel is how many of its requests may be served at once, those that
 	// are parked included, clamped to 1..MaxParallel.
 	Parallel int
+	// Inbox makes it an endpoint without operations: whatever is sent there
+	// is received by who has RECV. It is no facet of its owner.
+	Inbox bool
+	// Raw says that requests which come by Send have no envelope: payload and
+	// answer are bare bytes, and an error of the kernel answers nothing.
+	Raw bool
 	// Takes lets requests bring a capability along, which is the service's to
 	// close. Without it they are refused: a service that expects none would
 	// let its table fill up.
@@ -39,6 +45,8 @@ type endpoint struct {
 	parallel int
 	ops      [MaxOps]opRule
 	takes    bool
+	inbox    bool
+	raw      bool
 	closed   bool
 
 	first, last *call
@@ -46,11 +54,15 @@ type endpoint struct {
 	bytes       int
 	serving     int
 	room        []*fiber // senders that wait, first come first served
+	receivers   []*fiber // of an inbox: receivers that wait, first come first served
+	senders     int      // live capabilities with SEND, those in flight included
+	hadSender   bool
 }
 
 // NewEndpoint makes an endpoint through the factory in slot, owned by the task
 // itself or by a direct child. The caller gets a capability with every right in
-// its highest free slot; the owner serves the endpoint as its next facet.
+// its highest free slot; the owner serves the endpoint as its next facet, if it
+// is no inbox.
 func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, error) {
 	k := t.kernel
 	k.lock()
@@ -62,13 +74,13 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	if owner.exited {
 		return NoSlot, NoSuchEndpoint
 	}
-	if len(k.endpoints) >= MaxEndpoints || owner.owned >= MaxOwnerEndpoints || len(owner.facets) >= MaxFacets {
+	if len(k.endpoints) >= MaxEndpoints || owner.owned >= MaxOwnerEndpoints || !spec.Inbox && len(owner.facets) >= MaxFacets {
 		return NoSlot, NoSpace
 	}
 	ep := &endpoint{
 		owner: owner, facet: uint8(len(owner.facets)),
 		depth: max(1, min(spec.Depth, MaxDepth)), parallel: max(1, min(spec.Parallel, MaxParallel)),
-		takes: spec.Takes,
+		takes: spec.Takes, inbox: spec.Inbox, raw: spec.Raw,
 	}
 	for _, op := range spec.Ops {
 		if op.Code >= MaxOps || op.Need&^capability.AllTokenRights != 0 {
@@ -83,27 +95,45 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	k.lastEP++
 	ep.id = k.lastEP
 	k.endpoints[ep.id] = ep
-	owner.facets = append(owner.facets, ep)
 	owner.owned++
-	k.ring.add(TraceEvent{Time: k.now, From: t.id, To: owner.id, Endpoint: ep.id, Op: uint16(ep.facet), Kind: TraceEndpoint})
+	e := TraceEvent{Time: k.now, From: t.id, To: owner.id, Endpoint: ep.id, Op: uint16(ep.facet), Slot: slot, Kind: TraceEndpoint}
+	if ep.inbox {
+		owner.inboxes = append(owner.inboxes, ep)
+		e.Name = inboxName
+	} else {
+		owner.facets = append(owner.facets, ep)
+	}
+	k.ring.add(e)
 	return slot, nil
 }
+
+// inboxName is the Name of a TraceEndpoint event that is about an inbox.
+const inboxName = "inbox"
 
 // CloseEndpoint closes the endpoint in slot for everyone. It needs Manage.
 func (t *Task) CloseEndpoint(slot Slot) error {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
+	ep, code := t.managed(slot)
+	if code == OK {
+		k.closeEndpoint(ep)
+	}
+	t.syscall(SyscallCloseEndpoint, slot, ep, code)
+	return code.err()
+}
+
+// managed finds the endpoint behind a slot that has Manage.
+func (t *Task) managed(slot Slot) (*endpoint, Code) {
 	c, err := t.table.Lookup(slot)
 	if err != nil {
-		return slotError(err)
+		return nil, slotCode(err)
 	}
 	ep, ok := c.Object.(*endpoint)
 	if !ok || c.Rights&capability.Manage == 0 {
-		return PermissionDenied
+		return nil, PermissionDenied
 	}
-	k.closeEndpoint(ep)
-	return nil
+	return ep, OK
 }
 
 // closeEndpoint tells everybody who waits at it. Requests that are already
@@ -121,20 +151,28 @@ func (k *Kernel) closeEndpoint(ep *endpoint) {
 		ep.room = ep.room[1:]
 		k.ready(f, NoSuchEndpoint)
 	}
+	for len(ep.receivers) > 0 {
+		f := ep.receivers[0]
+		ep.receivers = ep.receivers[1:]
+		k.ready(f, NoSuchEndpoint)
+	}
 	delete(k.endpoints, ep.id)
 	ep.owner.owned--
 }
 
-// admits says whether n more bytes fit the queue: QueueFull for its depth,
-// NoSpace for a byte budget.
-func (ep *endpoint) admits(n int) Code {
-	k := ep.owner.kernel
+// admits says whether n more bytes of a payer fit the queue: QueueFull for its
+// depth, NoSpace for a byte budget. The budgets that are shared give a payer at
+// most as much as they leave free, so that one that takes all it can leaves the
+// others half, and two leave a third (A. K. Choudhury, E. L. Hahne, "Dynamic
+// queue length thresholds", IEEE/ACM Transactions on Networking 6(2), 1998).
+func (ep *endpoint) admits(payer *Task, n int) Code {
+	own := payer.sentBytes + n
 	switch {
 	case ep.queued >= ep.depth:
 		return QueueFull
 	case ep.bytes+n > ep.depth*MaxFrame,
-		ep.owner.queuedBytes+n > MaxOwnerBytes,
-		k.queued+n > MaxSystemBytes:
+		own > MaxOwnerBytes-ep.owner.queuedBytes-n,
+		own > MaxSystemBytes-ep.owner.kernel.queued-n:
 		return NoSpace
 	}
 	return OK
@@ -148,7 +186,7 @@ func (ep *endpoint) push(c *call) {
 		ep.first = c
 	}
 	ep.last = c
-	ep.account(1, len(c.body))
+	ep.account(c, 1)
 }
 
 func (ep *endpoint) pop() *call {
@@ -158,7 +196,7 @@ func (ep *endpoint) pop() *call {
 		ep.last = nil
 	}
 	c.next = nil
-	ep.account(-1, -len(c.body))
+	ep.account(c, -1)
 	return c
 }
 
@@ -175,15 +213,51 @@ func (ep *endpoint) unqueue(c *call) {
 				ep.last = p
 			}
 			c.next = nil
-			ep.account(-1, -len(c.body))
+			ep.account(c, -1)
 			return
 		}
 	}
 }
 
-func (ep *endpoint) account(requests, bytes int) {
+// account adds a request to the books, or with -1 takes it out of them.
+func (ep *endpoint) account(c *call, requests int) {
+	bytes := requests * len(c.body)
 	ep.queued += requests
 	ep.bytes += bytes
 	ep.owner.queuedBytes += bytes
 	ep.owner.kernel.queued += bytes
+	c.payer.sentBytes += bytes
 }
+
+// Made counts a capability to the endpoint.
+func (ep *endpoint) Made(c capability.Cap) {
+	if c.Rights&capability.Send != 0 {
+		ep.senders++
+		ep.hadSender = true
+	}
+}
+
+// Died counts one less. With the last sender, those who asked to be told that
+// nobody is left are told.
+func (ep *endpoint) Died(c capability.Cap) {
+	if c.Rights&capability.Send == 0 {
+		return
+	}
+	ep.senders--
+	if !ep.deserted() {
+		return
+	}
+	k := ep.owner.kernel
+	waiting := ep.receivers
+	ep.receivers = nil
+	for _, f := range waiting {
+		if f.recv.flags&SysEOF != 0 {
+			k.ready(f, PeerClosed)
+		} else {
+			ep.receivers = append(ep.receivers, f)
+		}
+	}
+}
+
+// deserted says whether nobody can send to it any more and somebody could.
+func (ep *endpoint) deserted() bool { return ep.hadSender && ep.senders == 0 }

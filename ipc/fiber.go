@@ -21,6 +21,7 @@ const (
 	waitOffload          // work on a worker; cannot be cut short
 	waitTransit          // a request that an injected fault delays
 	waitLost             // an answer that an injected fault has lost
+	waitReceive          // a message in an inbox
 )
 
 // origin says where a fiber comes from.
@@ -53,6 +54,8 @@ type fiber struct {
 	list                 *[]*fiber // with waitDrain and waitReady
 
 	msg      Msg
+	post     post // what msg is besides, if it goes by Send
+	recv     receipt
 	out      []byte
 	code     Code
 	due      Time        // with waitTransit: the deadline of the call
@@ -138,9 +141,20 @@ func fiberOf(ctx context.Context) (*fiber, Time) {
 	return nil, 0
 }
 
-// enter finds or makes the fiber for a kernel call of t and takes the kernel's
-// lock. The deadline is never 0. On an error the lock is not held.
+// enter is enterUntil for a call, which has a deadline in any case.
 func (t *Task) enter(ctx context.Context) (*fiber, Time, error) {
+	f, deadline, err := t.enterUntil(ctx, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, min(deadline, t.kernel.now.Add(DefaultTimeout)), nil
+}
+
+// enterUntil finds or makes the fiber for a kernel call of t and takes the
+// kernel's lock. The deadline is the context's or at, which may be 0 for none,
+// whichever is first; it is never if there is neither. On an error the lock is
+// not held.
+func (t *Task) enterUntil(ctx context.Context, at Time) (*fiber, Time, error) {
 	f, deadline := fiberOf(ctx)
 	k := t.kernel
 	var parker Parker
@@ -161,9 +175,11 @@ func (t *Task) enter(ctx context.Context) (*fiber, Time, error) {
 		k.leave(f)
 		return nil, 0, Unavailable
 	}
-	limit := k.now.Add(DefaultTimeout)
-	if deadline == 0 || deadline > limit {
-		deadline = limit
+	if deadline == 0 {
+		deadline = never
+	}
+	if at != 0 && at < deadline {
+		deadline = at
 	}
 	return f, deadline, nil
 }
@@ -264,6 +280,8 @@ func (k *Kernel) detach(f *fiber) {
 		k.abandon(f.call)
 	case waitRoom:
 		f.endpoint.room = remove(f.endpoint.room, f)
+	case waitReceive:
+		f.endpoint.receivers = remove(f.endpoint.receivers, f)
 	case waitCond:
 		f.cond.waiters = remove(f.cond.waiters, f)
 	case waitDrain, waitReady:

@@ -61,6 +61,10 @@ func (k *Kernel) hinder(f *fiber, ep *endpoint, deadline Time) (Code, bool) {
 	f.passed = true
 	switch fault, delay := k.inject(AtSend, f.task.name, ep, f.msg.Op); fault {
 	case FaultDrop:
+		if f.post.oneWay {
+			f.task.table.Send(f.msg.Move).Drop()
+			return OK, true // It was sent, as far as its sender can tell.
+		}
 		k.lose(f, deadline)
 		return Canceled, true
 	case FaultDelay:
@@ -83,15 +87,7 @@ func (k *Kernel) lose(f *fiber, deadline Time) {
 func (k *Kernel) arrive(f *fiber) {
 	due := f.due
 	k.clearTimer(f)
-	f.waiting = waitNone
-	switch code := k.send(f, due); {
-	case code == OK:
-		owner := f.call.ep.owner
-		k.setTimer(f, due)
-		k.wakeTask(owner)
-	case f.waiting == waitNone:
-		k.ready(f, code)
-	}
+	k.sendAgain(f, due)
 }
 
 // Panic makes the service panic as the next thing that it does.

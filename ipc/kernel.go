@@ -29,14 +29,16 @@ type Config struct {
 
 // Stats counts what a kernel did. Counters only go up; levels are as of now.
 type Stats struct {
-	Calls    uint64 // requests that entered a queue
-	Refused  uint64 // requests that a right, an opcode or a token refused
-	Expired  uint64 // calls whose deadline passed
-	Replies  uint64 // replies that reached their caller
-	Late     uint64 // replies that found their caller gone or their token void
-	Repeated uint64 // second replies to one request
-	Crashes  uint64 // panics of services
-	Muted    uint64 // markers of tasks that may not print them
+	Calls   uint64 // requests that entered a queue
+	Refused uint64 // requests that a right, an opcode or a token refused
+	Expired uint64 // calls whose deadline passed
+	Replies uint64 // replies that reached their caller
+	Late    uint64 // replies that found their caller gone or their token void
+	// Undelivered counts answers that found no room in their inbox, or no inbox.
+	Undelivered uint64
+	Repeated    uint64 // second replies to one request
+	Crashes     uint64 // panics of services
+	Muted       uint64 // markers of tasks that may not print them
 
 	QueuedBytes int // bytes in queues now
 	Tasks       int
@@ -175,7 +177,7 @@ func (k *Kernel) Tick() {
 			f, next = k.timers, 0
 			continue
 		}
-		if next == 0 || f.expires < next {
+		if f.expires != never && (next == 0 || f.expires < next) {
 			next = f.expires
 		}
 		f = f.timerNext
@@ -202,6 +204,10 @@ func (k *Kernel) expire(f *fiber) {
 	k.abort(f, code)
 }
 
+// never is the deadline of who waits without one. It still stands on the list,
+// which holds everybody who waits for something that others do.
+const never = ^Time(0)
+
 // setTimer puts a waiting fiber on the list of deadlines.
 func (k *Kernel) setTimer(f *fiber, at Time) {
 	f.expires = at
@@ -210,7 +216,7 @@ func (k *Kernel) setTimer(f *fiber, at Time) {
 		k.timers.timerPrev = f
 	}
 	k.timers = f
-	if k.alarm == 0 || at < k.alarm {
+	if at != never && (k.alarm == 0 || at < k.alarm) {
 		k.alarm = at
 		k.exec.Alarm(at)
 	}

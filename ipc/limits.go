@@ -13,6 +13,7 @@ const (
 	MaxOwnerEndpoints = 96
 	MaxFacets         = 256 // endpoints made for one task, those since closed included
 	MaxParallel       = 256 // requests of one endpoint being served at once
+	MaxWaiting        = 64  // flows of control of one task that wait for room at one endpoint
 
 	MaxOps       = 64      // opcodes are below this
 	MaxTasks     = 4096    // live tasks

@@ -84,17 +84,19 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestOwnerBytes fills the budget of one owner, over two endpoints, to n−1, n
-// and n+1 bytes. Waiting is no way out of it.
+// TestOwnerBytes fills a sender's share of the budget of one owner, which is
+// half of it as long as nobody else takes any, over two endpoints, to n−1, n and
+// n+1 bytes. Waiting is no way out of it.
 func TestOwnerBytes(t *testing.T) {
-	frames := ipc.MaxOwnerBytes / ipc.MaxFrame
+	share := ipc.MaxOwnerBytes / 2
+	frames := share / ipc.MaxFrame
 	for _, last := range []int{ipc.MaxFrame - 1, ipc.MaxFrame} {
 		w, held := blocked(t, 1, ipc.MaxDepth)
 		c := w.app("app")
 		other := w.Connect(c.task, w.Endpoint(w.svc, ipc.EndpointSpec{Depth: 256, Parallel: 1, Ops: deskOps, Takes: true}))
 		_, done := w.fill(c, frames-1, func(int) []byte { return make([]byte, ipc.MaxFrame) })
 		_, more := w.fill(c, 1, func(int) []byte { return make([]byte, last) })
-		if n := w.Kernel.Stats().QueuedBytes; n != ipc.MaxOwnerBytes-ipc.MaxFrame+last {
+		if n := w.Kernel.Stats().QueuedBytes; n != share-ipc.MaxFrame+last {
 			t.Errorf("%d bytes are queued", n)
 		}
 		c.do(func(ctx context.Context) {
@@ -114,53 +116,56 @@ func TestOwnerBytes(t *testing.T) {
 	}
 }
 
-// TestSystemBytes fills the budget of the system over several owners.
+// flood queues bodies of n bytes at slot till it is refused, and answers how
+// many bytes it got in.
+func (c *client) flood(slot ipc.Slot, n int, all *[]<-chan struct{}) int {
+	for got := 0; ; got += n {
+		o, done := c.begin(ipc.Msg{Slot: slot, Op: opEcho, Body: make([]byte, n)})
+		*all = append(*all, done)
+		c.do(func(ctx context.Context) { settle(ctx, c.task) })
+		if o.over {
+			want(c.w.t, "the one too many", o.body, o.err, ipc.NoSpace)
+			return got
+		}
+	}
+}
+
+// TestSystemBytes: floods by ever more tasks, each at an owner of its own, stay
+// below the budget of the system, and each leaves as much as it took.
 func TestSystemBytes(t *testing.T) {
+	const size = 4096
 	w, held := blocked(t, 1, ipc.MaxDepth)
-	all := []<-chan struct{}{held}
-	owners := ipc.MaxSystemBytes / ipc.MaxOwnerBytes
-	c := w.app("app")
-	slots, idle := []ipc.Slot{c.slot}, []ipc.Slot(nil)
-	for i := 1; i <= owners; i++ {
+	all, idle := []<-chan struct{}{held}, []ipc.Slot(nil)
+	total := 0
+	for i := range 12 {
 		owner := w.Task(ipc.TaskSpec{Name: fmt.Sprint("owner", i)}) // It never serves.
-		ep := w.Endpoint(owner, ipc.EndpointSpec{Depth: 256, Ops: deskOps, Takes: true})
-		slots, idle = append(slots, w.Connect(c.task, ep)), append(idle, ep)
-	}
-	short, frames := 0, ipc.MaxOwnerBytes/ipc.MaxFrame
-	for i, slot := range slots[:owners] {
-		for n := range frames {
-			size := ipc.MaxFrame
-			if i == owners-1 && n == frames-1 {
-				size, short = ipc.MaxFrame-1, 1
-			}
-			_, done := c.begin(ipc.Msg{Slot: slot, Op: opEcho, Body: make([]byte, size)})
-			all = append(all, done)
+		ep := w.Endpoint(owner, ipc.EndpointSpec{Depth: 256, Ops: deskOps})
+		idle = append(idle, ep)
+		c := w.app(fmt.Sprint("app", i))
+		took := c.flood(w.Connect(c.task, ep), size, &all)
+		total += took
+		free := ipc.MaxSystemBytes - total
+		switch limit := ipc.MaxOwnerBytes / 2; {
+		case took > limit || took > free:
+			t.Errorf("the flood of task %d took %d bytes and left %d", i, took, free)
+		case took != limit && took+size <= free-size:
+			t.Errorf("the flood of task %d took %d bytes and could have had more of %d", i, took, free)
+		}
+		if n := w.Kernel.Stats().QueuedBytes; n != total || n > ipc.MaxSystemBytes {
+			t.Errorf("%d bytes are queued and %d were sent", n, total)
 		}
 	}
-	c.do(func(ctx context.Context) {
-		settle(ctx, c.task)
-		if n := w.Kernel.Stats().QueuedBytes; n != ipc.MaxSystemBytes-short {
-			t.Fatalf("%d bytes are queued", n)
-		}
-		fresh := slots[owners] // An owner with all of its own budget left.
-		body, err := c.send(ctx, ipc.Msg{Slot: fresh, Op: opEcho, Body: make([]byte, 2)})
-		want(t, "a byte too many", body, err, ipc.NoSpace)
-		_, done := c.begin(ipc.Msg{Slot: fresh, Op: opEcho, Body: make([]byte, 1)})
-		all = append(all, done)
-		settle(ctx, c.task)
-		if n := w.Kernel.Stats().QueuedBytes; n != ipc.MaxSystemBytes {
-			t.Errorf("%d bytes are queued", n)
-		}
-		_, done = c.begin(ipc.Msg{Slot: fresh, Op: opEcho})
-		all = append(all, done)
-		settle(ctx, c.task)
-	})
+	late := w.app("late")
+	o, done := late.begin(ipc.Msg{Op: opEcho, Body: make([]byte, 512)})
 	for _, ep := range idle {
 		if err := w.Init.CloseEndpoint(ep); err != nil {
 			t.Error(err)
 		}
 	}
-	w.open(all...)
+	w.open(append(all, done)...)
+	if len(o.body) != 512 || o.err != nil {
+		t.Errorf("a request beside twelve floods: %v", o.err)
+	}
 	if n := w.Kernel.Stats().QueuedBytes; n != 0 {
 		t.Errorf("%d bytes are queued at the end", n)
 	}
@@ -260,43 +265,65 @@ func TestWaiterIsCheckedAgain(t *testing.T) {
 func TestWaiterRunsIntoTheByteBudget(t *testing.T) {
 	for _, short := range []int{0, 1} {
 		w, held := blocked(t, 1, 1)
-		filler, app := w.app("filler"), w.app("app")
-		side := w.Connect(filler.task, w.Endpoint(w.svc, ipc.EndpointSpec{Depth: 256, Parallel: 1, Ops: deskOps, Takes: true}))
-		all := []<-chan struct{}{held}
-		queue := func(m ipc.Msg) {
-			m.Slot = side
-			_, done := filler.begin(m)
-			all = append(all, done)
-			filler.do(func(ctx context.Context) { settle(ctx, filler.task) })
-		}
-		queue(ipc.Msg{Op: opHold})
-		for range ipc.MaxOwnerBytes/ipc.MaxFrame - 1 {
-			queue(ipc.Msg{Op: opEcho, Body: make([]byte, ipc.MaxFrame)})
+		side := w.Endpoint(w.svc, ipc.EndpointSpec{Depth: 256, Parallel: 1, Ops: deskOps, Takes: true})
+		all, free := []<-chan struct{}{held}, ipc.MaxOwnerBytes
+		first := w.app("first")
+		_, holding := first.begin(ipc.Msg{Slot: w.Connect(first.task, side), Op: opHold})
+		first.do(func(ctx context.Context) { settle(ctx, first.task) })
+		all = append(all, holding)
+		for free > ipc.MaxFrame {
+			c := w.app("filler")
+			free -= c.flood(w.Connect(c.task, side), ipc.MaxFrame, &all)
 		}
 		// At the desk's own endpoint one request waits for a second, and then the
 		// next one takes its place, if its bytes have room.
-		leaving := filler.start(func(ctx context.Context) {
-			brief, cancel := filler.task.WithTimeout(ctx, time.Second)
+		leaving := first.start(func(ctx context.Context) {
+			brief, cancel := first.task.WithTimeout(ctx, time.Second)
 			defer cancel()
-			_, err := filler.send(brief, ipc.Msg{Op: opEcho, Body: make([]byte, 100)})
+			_, err := first.send(brief, ipc.Msg{Op: opEcho})
 			want(t, "the one that leaves", "", err, ipc.TimedOut)
 		})
-		filler.do(func(ctx context.Context) { settle(ctx, filler.task) })
-		waiting, done := app.begin(ipc.Msg{Op: opEcho, Body: make([]byte, 101-short)})
+		first.do(func(ctx context.Context) { settle(ctx, first.task) })
+		app := w.app("app")
+		waiting, done := app.begin(ipc.Msg{Op: opEcho, Body: make([]byte, free/2+1-short)})
 		app.do(func(ctx context.Context) { settle(ctx, app.task) })
-		queue(ipc.Msg{Op: opEcho, Body: make([]byte, ipc.MaxFrame-100)})
 		if waiting.over {
 			t.Fatalf("it did not wait: %v", waiting.err)
 		}
 		w.await(leaving)
 		app.do(func(ctx context.Context) { settle(ctx, app.task) })
 		if fits := short == 1; fits == waiting.over || !fits && !errors.Is(waiting.err, ipc.NoSpace) {
-			t.Errorf("%d bytes into room for 100: over %v, %v", 101-short, waiting.over, waiting.err)
+			t.Errorf("%d bytes into room for %d: over %v, %v", free/2+1-short, free/2, waiting.over, waiting.err)
 		}
 		w.open(append(all, done)...)
 		if n := w.Kernel.Stats().QueuedBytes; n != 0 {
 			t.Errorf("%d bytes are queued at the end", n)
 		}
+	}
+}
+
+// TestMaxWaiting: one task can have so many flows of control wait for room, and
+// the next is told; another task may still wait.
+func TestMaxWaiting(t *testing.T) {
+	w, held := blocked(t, 1, 1)
+	flood, app := w.app("flood"), w.app("app")
+	_, all := w.fill(flood, 1, number)
+	for i := range ipc.MaxWaiting + 1 {
+		o, done := flood.begin(ipc.Msg{Op: opEcho})
+		all = append(all, done)
+		flood.do(func(ctx context.Context) { settle(ctx, flood.task) })
+		if full := i == ipc.MaxWaiting; full != o.over || full && !errors.Is(o.err, ipc.QueueFull) {
+			t.Errorf("the one that waits after %d others: over %v, %v", i, o.over, o.err)
+		}
+	}
+	waiting, done := app.begin(ipc.Msg{Op: opEcho, Body: []byte("waits")})
+	app.do(func(ctx context.Context) { settle(ctx, app.task) })
+	if waiting.over {
+		t.Errorf("another task does not wait: %v", waiting.err)
+	}
+	w.open(append(all, held, done)...)
+	if waiting.body != "waits" || waiting.err != nil {
+		t.Errorf("it came to %q, %v", waiting.body, waiting.err)
 	}
 }
 

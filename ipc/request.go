@@ -93,7 +93,7 @@ func (r *Request) Reply(code Code, body []byte) error {
 	}
 	c.replied = true
 	f := c.caller
-	if f == nil {
+	if f == nil && c.reply == nil {
 		k.stats.Late++
 		return PeerClosed
 	}
@@ -102,6 +102,9 @@ func (r *Request) Reply(code Code, body []byte) error {
 		k.traceCall(TraceRefuse, c, len(body), Denied, why)
 		k.answer(c, Denied)
 		return Denied
+	}
+	if f == nil {
+		return k.post(c, code, body, fault == FaultDrop).err()
 	}
 	c.caller = nil
 	if fault == FaultDrop {

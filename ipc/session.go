@@ -147,7 +147,7 @@ func (k *Kernel) recheckWaiting(s *session) {
 		following := f.timerNext
 		if f.waiting == waitRoom {
 			if ep, code := k.target(f.task, &f.msg); code == OK {
-				if _, why := k.validate(f.task, &f.msg, ep.ops[f.msg.Op].need); why != capability.Accepted {
+				if _, why := k.validate(f, ep.needs(f.msg.Op)); why != capability.Accepted {
 					k.abort(f, k.refuse(f, ep, Denied, why))
 				}
 			}

@@ -38,6 +38,7 @@ type Task struct {
 	factory    func() Service
 	service    Service
 	facets     []*endpoint
+	inboxes    []*endpoint
 	turn       int // the facet whose turn it is
 	resumes    workQueue
 	events     []Event
@@ -51,6 +52,7 @@ type Task struct {
 	awaiting   []*fiber
 
 	queuedBytes int // at all endpoints it owns
+	sentBytes   int // in queues anywhere, of what it sent, and what was sent because of that
 	owned       int // endpoints it owns
 }
 
@@ -147,6 +149,7 @@ func (t *Task) Clone(slot Slot) (Slot, error) {
 	t.kernel.lock()
 	defer t.kernel.unlock()
 	s, err := t.table.Clone(slot)
+	t.syscall(SyscallClone, slot, nil, slotCode(err))
 	return s, slotError(err)
 }
 
@@ -156,27 +159,35 @@ func (t *Task) Clone(slot Slot) (Slot, error) {
 func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, error) {
 	t.kernel.lock()
 	defer t.kernel.unlock()
-	if to != t && to.parent != t.id || to.exited || t.exited {
-		return NoSlot, PermissionDenied
+	s, err := NoSlot, capability.ErrRights
+	if (to == t || to.parent == t.id) && !to.exited && !t.exited {
+		s, err = t.table.Derive(slot, rights, &to.table)
 	}
-	s, err := t.table.Derive(slot, rights, &to.table)
+	t.syscall(SyscallDerive, slot, nil, slotCode(err))
 	return s, slotError(err)
 }
 
-// Close drops the task's own capability.
+// Close drops the task's own capability. Whoever of the task waits through it
+// is told.
 func (t *Task) Close(slot Slot) error {
 	t.kernel.lock()
 	defer t.kernel.unlock()
-	return slotError(t.table.Close(slot))
+	err := t.table.Close(slot)
+	t.kernel.recheckPorts()
+	t.syscall(SyscallClose, slot, nil, slotCode(err))
+	return slotError(err)
 }
 
 // Revoke kills everything derived from the capability in slot, wherever it is,
-// before it returns. Requests that are queued or being served went through a
-// live capability when they were sent and are not affected.
+// before it returns; those who wait through one of them are told. Requests that
+// are queued or being served went through a live capability when they were sent
+// and are not affected.
 func (t *Task) Revoke(slot Slot) (int, error) {
 	t.kernel.lock()
 	defer t.kernel.unlock()
 	n, err := t.table.Revoke(slot)
+	t.kernel.recheckPorts()
+	t.syscall(SyscallRevoke, slot, nil, slotCode(err))
 	return n, slotError(err)
 }
 
@@ -188,10 +199,12 @@ func (t *Task) Slots() int {
 }
 
 // slotError turns an error of a table into the target OS's.
-func slotError(err error) error {
+func slotError(err error) error { return slotCode(err).err() }
+
+func slotCode(err error) Code {
 	switch {
 	case err == nil:
-		return nil
+		return OK
 	case errors.Is(err, capability.ErrFull):
 		return NoSpace
 	case errors.Is(err, capability.ErrBadSlot):
@@ -212,6 +225,9 @@ func (t *Task) Exit() {
 	}
 	t.exited, t.ready, t.starting = true, false, false
 	for _, ep := range t.facets {
+		k.closeEndpoint(ep)
+	}
+	for _, ep := range t.inboxes {
 		k.closeEndpoint(ep)
 	}
 	k.failActive(t)

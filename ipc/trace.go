@@ -21,8 +21,32 @@ const (
 	TraceOffload
 	TraceFault    // injected
 	TraceTask     // a task was made: From, with its Name
-	TraceEndpoint // an endpoint of To was made: Op is its facet
+	TraceEndpoint // an endpoint of To was made: Op is its facet; Name is "inbox" if it is one
+	TraceReceive  // To received what From had sent, or was told Code
+	TraceSyscall  // another system call of From: Op says which
 )
+
+// Which system call a TraceSyscall is, in its Op.
+const (
+	SyscallClone uint16 = iota + 1
+	SyscallDerive
+	SyscallClose
+	SyscallRevoke
+	SyscallCloseEndpoint
+)
+
+var syscallText = [...]string{
+	SyscallClone: "clone", SyscallDerive: "derive", SyscallClose: "close", SyscallRevoke: "revoke",
+	SyscallCloseEndpoint: "close endpoint",
+}
+
+// SyscallName says in a word which system call a number stands for.
+func SyscallName(n uint16) string {
+	if int(n) < len(syscallText) && n > 0 {
+		return syscallText[n]
+	}
+	return "unknown"
+}
 
 // What a TraceSession is about, in its Op.
 const (
@@ -43,6 +67,7 @@ type TraceEvent struct {
 	Op       uint16
 	Size     uint16
 	Code     Code
+	Slot     Slot // of the caller, that it named
 	Kind     EventKind
 	Refusal  capability.Refusal
 	Name     string // of a TraceTask the task's, of a TraceSession the user's, of a request with a token the app's
@@ -74,6 +99,15 @@ func (k *Kernel) Trace() ([]TraceEvent, uint64) {
 		out = append(out, k.ring.events[i%TraceEntries])
 	}
 	return out, k.ring.total
+}
+
+// syscall records a system call that is no message. The kernel's lock is held.
+func (t *Task) syscall(number uint16, slot Slot, ep *endpoint, code Code) {
+	e := TraceEvent{Time: t.kernel.now, From: t.id, Op: number, Slot: slot, Code: code, Kind: TraceSyscall}
+	if ep != nil {
+		e.To, e.Endpoint = ep.owner.id, ep.id
+	}
+	t.kernel.ring.add(e)
 }
 
 // traceCall records an event of a call. The kernel's lock is held.

@@ -22,9 +22,11 @@ type EndpointView struct {
 	ID      uint32
 	Owner   string
 	Facet   uint8
+	Inbox   bool
 	Queued  []CallView
 	Serving []CallView
 	Room    int      // senders that wait for room
+	Waiting int      // receivers that wait
 	Holders []string // tasks with SEND, in the order of their making
 }
 
@@ -54,6 +56,7 @@ type SessionView struct {
 var waitText = [...]string{
 	waitNone: "nothing", waitReply: "reply", waitRoom: "room", waitCond: "condition", waitSleep: "sleep",
 	waitDrain: "drain", waitReady: "ready", waitOffload: "offload", waitTransit: "transit", waitLost: "lost reply",
+	waitReceive: "message",
 }
 
 // View looks at the kernel as it is now. It is for debuggers, and so not a
@@ -73,7 +76,8 @@ func (k *Kernel) View() View {
 		})
 	}
 	for _, id := range ids {
-		for _, ep := range k.tasks[id].facets {
+		t := k.tasks[id]
+		for _, ep := range slices.Concat(t.facets, t.inboxes) {
 			v.Endpoints = append(v.Endpoints, ep.view(holders[ep]))
 		}
 	}
@@ -90,7 +94,7 @@ func (k *Kernel) View() View {
 }
 
 func (ep *endpoint) view(holders []string) EndpointView {
-	v := EndpointView{ID: ep.id, Owner: ep.owner.name, Facet: ep.facet, Room: len(ep.room), Holders: holders}
+	v := EndpointView{ID: ep.id, Owner: ep.owner.name, Facet: ep.facet, Inbox: ep.inbox, Room: len(ep.room), Waiting: len(ep.receivers), Holders: holders}
 	for c := ep.first; c != nil; c = c.next {
 		v.Queued = append(v.Queued, c.view())
 	}
