@@ -35,7 +35,7 @@ func specification(t *testing.T) (text string, rows [][]string) {
 // TestDocumentedLimits: the table of limits says what the code says.
 func TestDocumentedLimits(t *testing.T) {
 	limits := map[string]int{
-		"MaxFrame": ipc.MaxFrame, "MaxDepth": ipc.MaxDepth, "MaxParallel": ipc.MaxParallel, "MaxOwnerBytes": ipc.MaxOwnerBytes,
+		"MaxFrame": ipc.MaxFrame, "MaxDepth": ipc.MaxDepth, "MaxParallel": ipc.MaxParallel, "MaxWaiting": ipc.MaxWaiting, "MaxOwnerBytes": ipc.MaxOwnerBytes,
 		"MaxSystemBytes": ipc.MaxSystemBytes, "MaxEndpoints": ipc.MaxEndpoints, "MaxOwnerEndpoints": ipc.MaxOwnerEndpoints,
 		"MaxFacets": ipc.MaxFacets, "MaxOps": ipc.MaxOps, "MaxTasks": ipc.MaxTasks, "MaxTaskName": ipc.MaxTaskName,
 		"MaxSessions": ipc.MaxSessions, "MaxTokens": ipc.MaxTokens, "MaxMarkValue": ipc.MaxMarkValue, "TraceEntries": ipc.TraceEntries,

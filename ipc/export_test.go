@@ -21,7 +21,7 @@ func (k *Kernel) FreeCallsAreBlank() bool {
 	defer k.mu.Unlock()
 	for c := k.freeCalls; c != nil; c = c.next {
 		if c.id != 0 || c.state != callFree || c.caller != nil || c.body != nil || c.parcel != nil || c.row != nil ||
-			c.session != nil || c.parent != nil || c.stamp != (Stamp{}) || c.sender != (Sender{}) || c.nextSID != nil || c.prevSID != nil {
+			c.session != nil || c.parent != nil || c.reply != nil || c.payer != nil || c.nonce != 0 || c.stamp != (Stamp{}) || c.sender != (Sender{}) || c.nextSID != nil || c.prevSID != nil {
 			return false
 		}
 	}
