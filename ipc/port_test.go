@@ -457,4 +457,3 @@ func TestManageStays(t *testing.T) {
 	wants(t, "receive", g.err, nil)
 	wants(t, "closing what came", b.receiver.CloseEndpoint(ipc.Slot(g.in.Header.Src)), ipc.PermissionDenied)
 }
-
