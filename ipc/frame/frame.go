@@ -1,7 +1,7 @@
 // Package frame has the bytes of the target OS's messages: the header before
-// every payload, and the envelope that carries the nonce of a request to a
-// shared inbox and back. docs/spec/frames.md specifies them, tests/vectors has
-// golden ones. Integers are little-endian.
+// every payload, the envelope that carries the nonce of a request to a shared
+// inbox and back, and the frames that ask for a route. docs/spec/frames.md
+// specifies them, tests/vectors has golden ones. Integers are little-endian.
 //
 // It is pure: it knows no kernel and keeps nothing.
 package frame
