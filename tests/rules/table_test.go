@@ -50,6 +50,8 @@ var table = []row{
 		"a handler, and the only one with ciphers"},
 	{"services/keystored/vault", "",
 		"the vault's bytes: a core without messages, files or ciphers"},
+	{"services/keystored/ks1", "",
+		"the target OS's bytes for keystored: they need nobody"},
 	{"services/keystored", handler + " services/keystored/vault",
 		"a handler; whatever it stores, keymintd sealed"},
 	{"services/keychain", handler,
