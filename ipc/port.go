@@ -118,6 +118,9 @@ func (f *fiber) unload() { f.msg, f.post = Msg{}, post{} }
 // answerable checks that a request which comes by Send has somewhere for its
 // answer to go, and a nonce where there is to be one.
 func (k *Kernel) answerable(f *fiber, ep *endpoint) Code {
+	if f.msg.Move == NoSlot && ep.raw {
+		return OK // Who serves it knows another way.
+	}
 	if f.msg.Move == NoSlot || !ep.raw && len(f.msg.Body) < frame.RequestSize {
 		return InvalidArgument
 	}

@@ -87,6 +87,7 @@ type System struct {
 	factory ipc.Slot
 	tasks   map[string]*ipc.Task
 	facets  map[Edge]ipc.Slot // init's slots
+	router  *router
 	nonce   [policyd.DigestKeySize]byte
 	booted  bool
 	down    sync.Once
@@ -208,7 +209,11 @@ func (s *System) makeInit() (err error) {
 	if err != nil {
 		return err
 	}
-	s.factory, err = s.Kernel.GrantFactory(s.init)
+	if s.factory, err = s.Kernel.GrantFactory(s.init); err != nil {
+		return err
+	}
+	s.router = &router{system: s, clients: make(map[ipc.TaskID]*client)}
+	s.facets[controlEdge], err = s.init.NewEndpoint(s.factory, s.init, control.spec())
 	return err
 }
 
@@ -243,13 +248,17 @@ func (s *System) declare(r row) error {
 	}
 	s.tasks[r.name] = t
 	for i, f := range r.facets {
-		slot, err := s.init.NewEndpoint(s.factory, t, ipc.EndpointSpec{Depth: f.Depth, Parallel: f.Parallel, Ops: f.Ops})
+		slot, err := s.init.NewEndpoint(s.factory, t, f.spec())
 		if err != nil {
 			return err
 		}
 		s.facets[Edge{r.name, uint8(i)}] = slot
 	}
 	return nil
+}
+
+func (f Facet) spec() ipc.EndpointSpec {
+	return ipc.EndpointSpec{Depth: f.Depth, Parallel: f.Parallel, Raw: f.Raw, Ops: f.Ops}
 }
 
 // startTimeout bounds the start of one service, in kernel time.
@@ -266,15 +275,22 @@ func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		if err := s.engine.Host(t, factory); err != nil {
+		if err := s.host(ctx, t, factory); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		ready, cancel := s.init.WithTimeout(ctx, startTimeout)
-		err = s.init.AwaitReady(ready, t)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("%s does not start: %w", r.name, err)
-		}
+	}
+	return s.startRouter(ctx)
+}
+
+// host starts a service and waits till it is ready.
+func (s *System) host(ctx context.Context, t *ipc.Task, factory func() ipc.Service) error {
+	if err := s.engine.Host(t, factory); err != nil {
+		return err
+	}
+	ready, cancel := s.init.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := s.init.AwaitReady(ready, t); err != nil {
+		return fmt.Errorf("it does not start: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ func GrantGraph() string {
 	for _, e := range launcherCalls {
 		arrow(LauncherName, e)
 	}
-	for _, e := range appCalls {
+	for _, e := range slices.Concat(appCalls, appRoutes) {
 		arrow("app", e)
 	}
 	for i := len(table) - 1; i >= 0; i-- {

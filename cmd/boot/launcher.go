@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -65,9 +64,9 @@ func (s *System) Launcher() (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots, err := s.connect(t, launcherCalls)
+	slots, err := s.furnish(t, launcherCalls, nil)
 	if err != nil {
-		t.Exit()
+		s.drop(t)
 		return nil, err
 	}
 	s.launcher = &Launcher{system: s, task: t, login: slots[launcherCalls[0]], query: slots[launcherCalls[1]], started: make(map[uint64]bool)}
@@ -157,7 +156,7 @@ type App struct {
 	// Config is what the app was handed.
 	Config keychain.Config
 	slots  map[Edge]ipc.Slot
-	rows   []row
+	system *System
 }
 
 // Slot is the app's capability to call a facet, if it was handed one.
@@ -168,19 +167,14 @@ func (a *App) Slot(e Edge) (ipc.Slot, bool) {
 
 // Reaches is Slot for SERVICE.FACET, by name.
 func (a *App) Reaches(name string) (ipc.Slot, bool) {
-	service, facet, _ := strings.Cut(name, ".")
-	if r := find(a.rows, service); r != nil {
-		for i, f := range r.facets {
-			if f.Name == facet {
-				return a.Slot(Edge{service, uint8(i)})
-			}
-		}
+	if e, ok := resolve(a.system.rows, name); ok {
+		return a.Slot(e)
 	}
 	return ipc.NoSlot, false
 }
 
 // Exit ends the app's task; its token dies with it.
-func (a *App) Exit() { a.Task.Exit() }
+func (a *App) Exit() { a.system.drop(a.Task) }
 
 // Launch starts an app in a session and hands it a token with the given rights,
 // if policy allows all of them.
@@ -190,14 +184,14 @@ func (l *Launcher) Launch(ctx context.Context, sid uint64, app string, rights ca
 	if err != nil {
 		return nil, err
 	}
-	slots, err := s.connect(t, s.cfg.appCalls())
+	slots, err := s.furnish(t, s.cfg.appCalls(), appRoutes)
 	if err == nil {
 		cfg := keychain.Config{Store: slots[appCalls[0]], Keys: slots[appCalls[1]]}
 		if cfg.Token, err = l.token(ctx, sid, app, t, rights); err == nil {
-			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg, slots: slots, rows: s.rows}, nil
+			return &App{ID: app, Task: t, Keychain: keychain.New(t, cfg), Config: cfg, slots: slots, system: s}, nil
 		}
 	}
-	t.Exit()
+	s.drop(t)
 	return nil, err
 }
 

@@ -32,7 +32,7 @@ func (s *System) factoryOf(t *ipc.Task, slots map[Edge]ipc.Slot, rules *policyd.
 	case PolicyD:
 		return func() ipc.Service {
 			return policyd.New(t, policyd.Config{
-				Rules: rules, EnforcementPoints: []string{IdentityD}, Services: reserved(s.rows),
+				Rules: rules, EnforcementPoints: []string{IdentityD, initName}, Services: reserved(s.rows),
 				DigestKey: s.nonce, Log: s.Audit, Audit: s.cfg.Audit,
 			})
 		}, nil

@@ -27,8 +27,9 @@ const appRights = capability.Put | capability.Get | capability.Del | capability.
 // Facet is one endpoint of a service.
 type Facet struct {
 	Name     string
-	Depth    int // requests that may wait
-	Parallel int // requests that may be served at once
+	Depth    int  // requests that may wait
+	Parallel int  // requests that may be served at once
+	Raw      bool // messages to it are bare bytes, without a nonce
 	Ops      []ipc.Op
 }
 
@@ -45,6 +46,7 @@ type row struct {
 	guards bool // its crash seals every session
 	facets []Facet
 	calls  []Edge
+	route  uint8 // the facet that its bare name stands for in a routing request
 }
 
 // table lists the services in the order of their start. Calls go one way only:
@@ -66,7 +68,7 @@ var table = []row{
 		facets: []Facet{{Name: "decide", Depth: 64, Parallel: 32, Ops: plain(wire.OpDecide)}},
 	},
 	{
-		name: KeyMintD, marks: []string{"keymintd:"}, guards: true,
+		name: KeyMintD, marks: []string{"keymintd:"}, guards: true, route: wire.FacetKeys,
 		facets: []Facet{
 			wire.FacetAdmin: {Name: "admin", Depth: 32, Parallel: 32, Ops: append(plain(
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
@@ -100,7 +102,7 @@ var table = []row{
 		},
 	},
 	{
-		name: KeyStoreD, marks: []string{"keystore:"},
+		name: KeyStoreD, marks: []string{"keystore:"}, route: wire.FacetKS1,
 		facets: []Facet{
 			wire.FacetStore: {Name: "store", Depth: 128, Parallel: 128, Ops: []ipc.Op{
 				{Code: wire.OpPut, Need: capability.Put},
@@ -110,16 +112,22 @@ var table = []row{
 			}},
 			wire.FacetOpen: {Name: "open", Depth: 32, Parallel: 32, Ops: append(plain(wire.OpForgetVault),
 				ipc.Op{Code: wire.OpOpenVault, Need: appRights})},
+			wire.FacetKS1: {Name: "ks1", Depth: 32, Parallel: 32, Raw: true, Ops: needing(appRights, wire.OpKS1)},
 		},
 		calls: []Edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},
 	},
 }
 
-// What the launcher and the apps that it starts may call.
+// What the launcher and the apps that it starts may call. An app is handed
+// appCalls, and can ask init for them and for appRoutes.
 var (
 	launcherCalls = []Edge{{IdentityD, wire.FacetMain}, {IdentityD, wire.FacetQuery}}
 	appCalls      = []Edge{{KeyStoreD, wire.FacetStore}, {KeyMintD, wire.FacetKeys}}
+	appRoutes     = []Edge{{KeyStoreD, wire.FacetKS1}}
 )
+
+// control is init's own endpoint: whom it starts asks there for routes.
+var control = Facet{Name: "control", Depth: 64, Parallel: 16, Raw: true, Ops: plain(wire.OpRoute)}
 
 // files says who may touch which file under state:. keymintd sees whether there
 // is any file at all, because a first boot is when there is none; identityd sees

@@ -51,7 +51,7 @@ func findLoop(calls map[string][]string) []string {
 // there, and facets that nobody may call.
 func TestEdgesLeadSomewhere(t *testing.T) {
 	called := make(map[Edge]bool)
-	edges := slices.Concat(launcherCalls, appCalls)
+	edges := slices.Concat(launcherCalls, appCalls, appRoutes)
 	for _, r := range table {
 		edges = append(edges, r.calls...)
 	}
@@ -74,7 +74,7 @@ func TestEdgesLeadSomewhere(t *testing.T) {
 
 // TestAppsReachNothingElse pins what an app is handed.
 func TestAppsReachNothingElse(t *testing.T) {
-	for _, e := range appCalls {
+	for _, e := range slices.Concat(appCalls, appRoutes) {
 		for _, op := range factsOf(t, e).Ops {
 			if op.Need == 0 {
 				t.Errorf("an app reaches operation %d of %s without a token", op.Code, e.Service)

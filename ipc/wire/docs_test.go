@@ -24,6 +24,7 @@ func TestDocumentedOpcodes(t *testing.T) {
 		"OpOpenSegment": OpOpenSegment, "OpGenerateKey": OpGenerateKey, "OpPublicKey": OpPublicKey, "OpSign": OpSign,
 		"OpListKeys": OpListKeys, "OpDeleteKey": OpDeleteKey, "OpWrapKey": OpWrapKey, "OpUnwrapKey": OpUnwrapKey,
 		"OpPut": OpPut, "OpGet": OpGet, "OpDelete": OpDelete, "OpList": OpList, "OpOpenVault": OpOpenVault, "OpForgetVault": OpForgetVault,
+		"OpKS1": OpKS1, "OpRoute": OpRoute,
 	}
 	text, err := os.ReadFile("../../docs/IPC.md")
 	if err != nil {

@@ -80,6 +80,12 @@ const (
 	OpList
 	OpOpenVault
 	OpForgetVault
+	OpKS1 // the ks1 facet's: one frame of KS v1, and one back
+)
+
+// Opcodes of init.
+const (
+	OpRoute uint16 = 1 // one routing frame, and one back
 )
 
 // Facets: which of a service's endpoints a request came through.
@@ -94,10 +100,12 @@ const (
 
 	FacetStore uint8 = 0 // keystored: the apps'
 	FacetOpen  uint8 = 1 // keystored: identityd's
+	FacetKS1   uint8 = 2 // keystored: the apps', in the target OS's bytes
 )
 
 // operations names every service's operations, for people.
 var operations = map[string]map[string]uint16{
+	"init": {"Route": OpRoute},
 	"rngd": {"Entropy": OpEntropy},
 	"statefsd": {
 		"ReadFile": OpReadFile, "ReplaceFile": OpReplaceFile, "AppendFile": OpAppendFile, "TruncateFile": OpTruncateFile,
@@ -118,7 +126,7 @@ var operations = map[string]map[string]uint16{
 		"DeleteKey": OpDeleteKey, "WrapKey": OpWrapKey, "UnwrapKey": OpUnwrapKey,
 	},
 	"keystored": {
-		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault,
+		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault, "KS1": OpKS1,
 	},
 }
 

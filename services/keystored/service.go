@@ -52,6 +52,8 @@ func (s *service) Serve(ctx context.Context, req *ipc.Request) {
 		s.store.Serve(ctx, req)
 	case wire.FacetOpen:
 		s.admin.Serve(ctx, req)
+	case wire.FacetKS1:
+		s.ks1(ctx, req)
 	default:
 		wire.Refuse(req, ipc.Unsupported)
 	}

@@ -52,7 +52,7 @@ var table = []row{
 		"the vault's bytes: a core without messages, files or ciphers"},
 	{"services/keystored/ks1", "",
 		"the target OS's bytes for keystored: they need nobody"},
-	{"services/keystored", handler + " services/keystored/vault",
+	{"services/keystored", handler + " services/keystored/vault services/keystored/ks1",
 		"a handler; whatever it stores, keymintd sealed"},
 	{"services/keychain", handler,
 		"a client holds a token and knows the wire, never the server"},

@@ -1,0 +1,206 @@
+package boot
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"nexus.internal/os/capability"
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/frame"
+	"nexus.internal/os/ipc/wire"
+)
+
+// The slots that a task which can ask for routes finds at its start.
+const (
+	SlotBootstrap ipc.Slot = 0 // RECV: its bootstrap inbox
+	SlotControl   ipc.Slot = 1 // SEND: init's control endpoint
+	SlotAnswers   ipc.Slot = 2 // RECV: the inbox for init's answers
+)
+
+// Depths of the inboxes that such a task has.
+const (
+	bootstrapDepth = 8
+	answersDepth   = 16
+	repliesDepth   = 64
+)
+
+// router is init as a service: it answers routing requests. Policy decides, and
+// the grant table bounds what policy can allow.
+type router struct {
+	system *System
+	policy ipc.Slot
+
+	mu      sync.Mutex
+	clients map[ipc.TaskID]*client
+}
+
+// client is a task that can ask for routes.
+type client struct {
+	task    *ipc.Task
+	answers ipc.Slot // init's: where its answers go
+	replies ipc.Slot // init's: its inbox for replies of services, NoSlot before its first route
+	edges   []Edge   // what it can be given at most
+}
+
+// startRouter lets init serve its control endpoint.
+func (s *System) startRouter(ctx context.Context) error {
+	policy, err := s.init.Derive(s.facets[Edge{PolicyD, wire.FacetMain}], capability.Send, s.init)
+	if err != nil {
+		return err
+	}
+	s.router.policy = policy
+	return s.host(ctx, s.init, func() ipc.Service { return s.router })
+}
+
+// furnish gives a new task its bootstrap and control endpoints in slots 0 to 2,
+// then SEND on the facets of calls. It can ask init for those, and for those of
+// routes.
+func (s *System) furnish(t *ipc.Task, calls, routes []Edge) (map[Edge]ipc.Slot, error) {
+	bootstrap, err := s.inbox(t, bootstrapDepth)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := s.inbox(t, answersDepth)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{task: t, answers: answers, replies: ipc.NoSlot, edges: slices.Concat(calls, routes)}
+	for want, give := range []struct {
+		slot   ipc.Slot
+		rights capability.Rights
+	}{
+		SlotBootstrap: {bootstrap, capability.Recv}, SlotControl: {s.facets[controlEdge], capability.Send}, SlotAnswers: {answers, capability.Recv},
+	} {
+		if slot, err := s.init.Derive(give.slot, give.rights, t); err != nil || slot != ipc.Slot(want) {
+			return nil, ipc.NoSpace
+		}
+	}
+	// Nobody sends there yet; the inbox lives as long as its owner.
+	if err := s.init.Close(bootstrap); err != nil {
+		return nil, err
+	}
+	s.router.mu.Lock()
+	s.router.clients[t.ID()] = c
+	s.router.mu.Unlock()
+	return s.connect(t, calls)
+}
+
+// controlEdge is init's own facet among those of services.
+var controlEdge = Edge{initName, 0}
+
+func (s *System) inbox(owner *ipc.Task, depth int) (ipc.Slot, error) {
+	return s.init.NewEndpoint(s.factory, owner, ipc.EndpointSpec{Inbox: true, Depth: depth})
+}
+
+// drop ends a task and what init keeps for it.
+func (s *System) drop(t *ipc.Task) {
+	t.Exit()
+	r := s.router
+	r.mu.Lock()
+	c := r.clients[t.ID()]
+	delete(r.clients, t.ID())
+	r.mu.Unlock()
+	if c == nil {
+		return
+	}
+	for _, slot := range []ipc.Slot{c.answers, c.replies} {
+		if slot != ipc.NoSlot {
+			_ = s.init.Close(slot) // init holds it: it cannot fail before init itself is gone.
+		}
+	}
+}
+
+// Start has nothing to do.
+func (r *router) Start(context.Context) error { return nil }
+
+// Serve answers one routing request: to its caller or the inbox that it named,
+// or else to the inbox for answers that the asker has had from its start.
+func (r *router) Serve(ctx context.Context, req *ipc.Request) {
+	r.mu.Lock()
+	c := r.clients[req.Sender.Task]
+	r.mu.Unlock()
+	if c == nil {
+		wire.Refuse(req, ipc.PermissionDenied)
+		return
+	}
+	answer := r.route(ctx, req, c).Append(nil)
+	if !req.Gone() {
+		_ = req.Reply(ipc.OK, answer) // Who left does not need it.
+		return
+	}
+	// A client that does not read its answers loses them, and only its own.
+	_ = r.system.init.Send(ctx, ipc.Outgoing{
+		Slot: c.answers, Payload: answer, Flags: ipc.SysNonblock,
+		Header: frame.Header{Type: wire.OpRoute, Len: uint32(len(answer))},
+	})
+}
+
+// route decides and gives.
+func (r *router) route(ctx context.Context, req *ipc.Request, c *client) frame.RouteAnswer {
+	q, err := frame.ParseRouteRequest(req.Body)
+	if err != nil {
+		return frame.RouteAnswer{Status: frame.RouteMalformed, Nonce: frame.RouteNonce(req.Body)}
+	}
+	a := frame.RouteAnswer{Nonce: q.Nonce}
+	e, ok := resolve(r.system.rows, q.Name)
+	switch {
+	case !ok:
+		a.Status = frame.RouteNotFound
+	case !r.allowed(ctx, req.Sender.Name, e, q.Name) || !slices.Contains(c.edges, e):
+		a.Status = frame.RouteDenied
+	default:
+		a = r.give(c, e, a)
+	}
+	return a
+}
+
+// resolve finds the facet that a name stands for: SERVICE.FACET, or SERVICE for
+// the one that the service's row says.
+func resolve(rows []row, name string) (Edge, bool) {
+	service, facet, named := strings.Cut(name, ".")
+	r := find(rows, service)
+	switch {
+	case r == nil:
+		return Edge{}, false
+	case !named:
+		return Edge{service, r.route}, int(r.route) < len(r.facets)
+	}
+	i := slices.IndexFunc(r.facets, func(f Facet) bool { return f.Name == facet })
+	return Edge{service, uint8(i)}, i >= 0
+}
+
+// allowed asks policyd. No answer is a no.
+func (r *router) allowed(ctx context.Context, subject string, e Edge, target string) bool {
+	var p wire.DecideReply
+	q := &wire.DecideRequest{Subject: subject, Action: "route." + e.Service, Target: target}
+	err := wire.Call(ctx, r.system.init, ipc.Msg{Slot: r.policy, Op: wire.OpDecide, Move: ipc.NoSlot}, q, &p)
+	return err == nil && p.Allow
+}
+
+// give puts SEND on the facet, and SEND and RECV on the client's inbox for
+// replies, into the client's table. If there is no room for both, there is
+// neither.
+func (r *router) give(c *client, e Edge, a frame.RouteAnswer) frame.RouteAnswer {
+	s := r.system
+	denied := frame.RouteAnswer{Status: frame.RouteDenied, Nonce: a.Nonce}
+	if c.replies == ipc.NoSlot {
+		slot, err := s.inbox(c.task, repliesDepth)
+		if err != nil {
+			return denied
+		}
+		c.replies = slot
+	}
+	send, err := s.init.Derive(s.facets[e], capability.Send, c.task)
+	if err != nil {
+		return denied
+	}
+	recv, err := s.init.Derive(c.replies, capability.Send|capability.Recv, c.task)
+	if err != nil {
+		_ = c.task.Close(send) // It was just put there.
+		return denied
+	}
+	a.Send, a.Recv = uint32(send), uint32(recv)
+	return a
+}
