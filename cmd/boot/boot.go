@@ -276,7 +276,7 @@ func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 		if err := s.host(ctx, t, factory); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			return err
 		}
 	}
 	return s.startRouter(ctx)
@@ -285,12 +285,12 @@ func (s *System) startAll(ctx context.Context, rules *policyd.Rules) error {
 // host starts a service and waits till it is ready.
 func (s *System) host(ctx context.Context, t *ipc.Task, factory func() ipc.Service) error {
 	if err := s.engine.Host(t, factory); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", t.Name(), err)
 	}
 	ready, cancel := s.init.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.init.AwaitReady(ready, t); err != nil {
-		return fmt.Errorf("it does not start: %w", err)
+		return fmt.Errorf("%s does not start: %w", t.Name(), err)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"nexus.internal/os/services/statefsd/simdisk"
 )
 
-// loginSlot is where the launcher holds its only capability.
-const loginSlot ipc.Slot = 0
+// loginSlot is where the launcher finds the first capability that is its own.
+const loginSlot = boot.SlotAnswers + 1
 
 // asLauncher sends bytes as the launcher.
 func (w *world) asLauncher(op uint16, body []byte) answer {
