@@ -35,11 +35,14 @@ const (
 	KindVMOReadOnly
 	KindTimer
 	KindSessionAuthority
+	KindInspector // who holds it sees who holds what, what is queued, and why requests were refused
 )
 
 // Fixed says whether a capability of this kind stays with the task that it was
 // made for: it can be neither moved nor derived for another one.
-func (k Kind) Fixed() bool { return k == KindEndpointFactory || k == KindSessionAuthority }
+func (k Kind) Fixed() bool {
+	return k == KindEndpointFactory || k == KindSessionAuthority || k == KindInspector
+}
 
 // Errors of tables and of the derivation tree.
 var (

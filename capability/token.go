@@ -97,23 +97,43 @@ func (f *TokenFields) encode(body *[tokenBody]byte) {
 // It returns ErrTokenLayout for another version or a set reserved byte, and
 // ErrTokenRights for an unknown right.
 func (t *Token) Fields() (TokenFields, error) {
-	if t[0] != TokenVersion || t[1] != 0 {
+	switch t.wellFormed() {
+	case RefusedLayout:
 		return TokenFields{}, ErrTokenLayout
+	case RefusedUnknownRight:
+		return TokenFields{}, ErrTokenRights
 	}
-	f := TokenFields{
-		Rights:  TokenRights(binary.LittleEndian.Uint16(t[2:])),
+	return t.Claims(), nil
+}
+
+// Claims is what the bytes say, whatever the version, for the audit record of a
+// token that was refused.
+func (t *Token) Claims() TokenFields {
+	return TokenFields{
+		Rights:  t.rights(),
 		Epoch:   binary.LittleEndian.Uint32(t[4:]),
 		SID:     binary.LittleEndian.Uint64(t[8:]),
 		App:     binary.LittleEndian.Uint64(t[16:]),
-		Serial:  binary.LittleEndian.Uint64(t[24:]),
+		Serial:  t.serial(),
 		Holder:  binary.LittleEndian.Uint64(t[32:]),
 		Expires: binary.LittleEndian.Uint64(t[40:]),
 	}
-	if f.Rights&^AllTokenRights != 0 {
-		return TokenFields{}, ErrTokenRights
-	}
-	return f, nil
 }
+
+// wellFormed looks at what has only one right form: version, reserved byte, and
+// that there is no unknown right.
+func (t *Token) wellFormed() Refusal {
+	switch {
+	case t[0] != TokenVersion || t[1] != 0:
+		return RefusedLayout
+	case t.rights()&^AllTokenRights != 0:
+		return RefusedUnknownRight
+	}
+	return Accepted
+}
+
+func (t *Token) rights() TokenRights { return TokenRights(binary.LittleEndian.Uint16(t[2:])) }
+func (t *Token) serial() uint64      { return binary.LittleEndian.Uint64(t[24:]) }
 
 // Sealer seals tokens under one key. It is not safe for concurrent use.
 type Sealer struct {

@@ -33,8 +33,15 @@ func TestTokenEveryBitFlipped(t *testing.T) {
 	for bit := range TokenSize * 8 {
 		forged := token
 		forged[bit/8] ^= 1 << (bit % 8)
-		if row, why := ts.Check(&forged, 7, 10); why != RefusedForged || row != nil {
-			t.Errorf("bit %d of byte %d flipped: %v", bit%8, bit/8, why)
+		wanted := RefusedForged
+		switch {
+		case bit < 16:
+			wanted = RefusedLayout
+		case bit >= 24 && bit < 32:
+			wanted = RefusedUnknownRight
+		}
+		if row, why := ts.Check(&forged, 7, 10); why != wanted || row != nil {
+			t.Errorf("bit %d of byte %d flipped: %v, want %v", bit%8, bit/8, why, wanted)
 		}
 	}
 }
@@ -255,14 +262,24 @@ func TestTokenPrintsRedacted(t *testing.T) {
 
 func TestRefusalText(t *testing.T) {
 	seen := make(map[string]bool)
-	for r := Accepted; r <= RefusedRequest; r++ {
+	for r := Accepted; r <= RefusedSession; r++ {
 		if text := r.String(); text == "unknown" || text == "" || seen[text] {
 			t.Errorf("refusal %d is %q", r, text)
 		}
 		seen[r.String()] = true
 	}
-	if text := (RefusedRequest + 1).String(); text != "unknown" {
+	if text := (RefusedSession + 1).String(); text != "unknown" {
 		t.Errorf("a refusal that there is not is %q", text)
+	}
+	clear(seen)
+	for f := NoField; f <= FieldSeal; f++ {
+		if text := f.String(); text == "unknown" || (text == "") != (f == NoField) || seen[text] {
+			t.Errorf("field %d is %q", f, text)
+		}
+		seen[f.String()] = true
+	}
+	if text := (FieldSeal + 1).String(); text != "unknown" {
+		t.Errorf("a field that there is not is %q", text)
 	}
 }
 

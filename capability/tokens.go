@@ -2,34 +2,6 @@ package capability
 
 import "crypto/subtle"
 
-// Refusal says why a token did not pass. It is for the audit record: the
-// caller is told one and the same thing whatever the refusal.
-type Refusal uint8
-
-// The refusals, append-only.
-const (
-	Accepted       Refusal = iota
-	RefusedMissing         // no token was given
-	RefusedForged          // the layout or the seal is wrong
-	RefusedRevoked         // the seal is right but no live row stands behind it
-	RefusedStale           // the row's session has another epoch by now, or ended
-	RefusedHolder          // another task's token
-	RefusedExpired         // its time is over
-	RefusedRight           // it lacks the right the operation asks for
-	RefusedRequest         // the request it was derived for is over
-)
-
-var refusalText = [...]string{
-	"accepted", "missing", "forged", "revoked", "stale", "holder", "expired", "right", "request over",
-}
-
-func (r Refusal) String() string {
-	if int(r) < len(refusalText) {
-		return refusalText[r]
-	}
-	return "unknown"
-}
-
 // Row is a live token. The table of rows is the authority; the sealed bytes
 // are only a reference that cannot be made up.
 type Row struct {
@@ -140,15 +112,16 @@ func (r *Row) unlink() {
 }
 
 // Check finds the live row behind a token that holder presents at time now.
+// What the table cannot know, it calls by what it sees: a token of an epoch or a
+// session that is over has no row, and so is RefusedRevoked.
 // Comparing with the table's own sealed copy is as good as computing the seal,
 // and cheaper; the seal is computed only to tell a forged token from a
 // revoked one. Check allocates nothing.
 func (ts *Tokens) Check(t *Token, holder, now uint64) (*Row, Refusal) {
-	f, err := t.Fields()
-	if err != nil {
-		return nil, RefusedForged
+	if why := t.wellFormed(); why != Accepted {
+		return nil, why
 	}
-	r := ts.rows[f.Serial]
+	r := ts.rows[t.serial()]
 	if r == nil || subtle.ConstantTimeCompare(r.sealed[:], t[:]) != 1 {
 		if ts.sealer.Authentic(t) {
 			return nil, RefusedRevoked
