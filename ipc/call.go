@@ -245,14 +245,7 @@ func (k *Kernel) validate(f *fiber, need capability.TokenRights) (grant, capabil
 	if m.Token == nil {
 		return grant{}, capability.RefusedMissing
 	}
-	row, why := k.tokens.Check(m.Token, uint64(t.id), uint64(k.now))
-	if why == capability.Accepted {
-		why = checkSession(row, need)
-	}
-	if why != capability.Accepted {
-		return grant{}, why
-	}
-	return grant{row: row, session: row.Session.(*session)}, why
+	return k.checkToken(t, m.Token, need)
 }
 
 // validateChild checks the child of a request's token: the request must be one
@@ -342,6 +335,7 @@ func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 // refuse counts and traces a request that did not pass.
 func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusal) Code {
 	k.stats.Refused++
+	why = k.denySend(f, ep, code, why)
 	e := TraceEvent{Time: k.now, From: f.task.id, Op: f.msg.Op, Code: code, Kind: TraceRefuse, Refusal: why}
 	if ep != nil {
 		e.To, e.Endpoint = ep.owner.id, ep.id

@@ -38,7 +38,7 @@ func TestDocumentedLimits(t *testing.T) {
 		"MaxFrame": ipc.MaxFrame, "MaxDepth": ipc.MaxDepth, "MaxParallel": ipc.MaxParallel, "MaxWaiting": ipc.MaxWaiting, "MaxOwnerBytes": ipc.MaxOwnerBytes,
 		"MaxSystemBytes": ipc.MaxSystemBytes, "MaxEndpoints": ipc.MaxEndpoints, "MaxOwnerEndpoints": ipc.MaxOwnerEndpoints,
 		"MaxFacets": ipc.MaxFacets, "MaxOps": ipc.MaxOps, "MaxTasks": ipc.MaxTasks, "MaxTaskName": ipc.MaxTaskName,
-		"MaxSessions": ipc.MaxSessions, "MaxTokens": ipc.MaxTokens, "MaxMarkValue": ipc.MaxMarkValue, "TraceEntries": ipc.TraceEntries,
+		"MaxSessions": ipc.MaxSessions, "MaxTokens": ipc.MaxTokens, "MaxMarkValue": ipc.MaxMarkValue, "TraceEntries": ipc.TraceEntries, "MaxDenials": ipc.MaxDenials,
 		"DefaultTimeout": int(ipc.DefaultTimeout / time.Second), "Slots": capability.Slots,
 		"MaxAppID": capability.MaxAppID, "MaxUserID": capability.MaxUserID, "MaxName": capability.MaxName,
 	}

@@ -17,12 +17,17 @@ type Config struct {
 	// Boot is the number of this boot on this state directory, 1 or more. It
 	// is the upper half of every sid, so that no sid is ever used twice.
 	Boot uint32
+	// AuditKey makes the digests in audit records. It must come from the
+	// system's source of chance and be used for nothing else.
+	AuditKey [AuditKeySize]byte
 	// Console receives marker lines, each one whole with its newline. Nil
 	// discards them.
 	Console io.Writer
 	// Tap, if set, sees every trace event, in order and under the kernel's
 	// lock: it must be quick and must not call the kernel.
 	Tap func(TraceEvent)
+	// Denied, if set, sees every audit record, as Tap sees every event.
+	Denied func(Denial)
 	// Injector, if set, makes things go wrong on purpose.
 	Injector Injector
 }
@@ -39,6 +44,8 @@ type Stats struct {
 	Repeated    uint64 // second replies to one request
 	Crashes     uint64 // panics of services
 	Muted       uint64 // markers of tasks that may not print them
+	Denials     uint64 // audit records, those that the ring has dropped included
+	Dropped     uint64 // audit records that the ring has dropped
 
 	QueuedBytes int // bytes in queues now
 	Tasks       int
@@ -75,6 +82,7 @@ type Kernel struct {
 	freeFiber *fiber
 	buffers   bufferPool
 	ring      ring
+	audit     audit
 	injector  Injector
 	stats     Stats
 
@@ -96,6 +104,7 @@ func New(cfg Config) *Kernel {
 		out:       cfg.Console,
 	}
 	k.ring.tap = cfg.Tap
+	k.audit.init(&cfg)
 	clear(cfg.TokenKey[:])
 	return k
 }
@@ -113,6 +122,7 @@ func (k *Kernel) Stats() Stats {
 	s.Endpoints = len(k.endpoints)
 	s.Sessions = len(k.sessions)
 	s.Tokens = k.tokens.Live()
+	s.Denials, s.Dropped = k.audit.total, k.audit.dropped()
 	return s
 }
 

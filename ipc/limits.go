@@ -22,6 +22,7 @@ const (
 	MaxTaskName  = 64      // bytes
 	MaxMarkValue = 1024    // bytes of a value in a marker line: the longest name, each byte of it escaped
 	TraceEntries = 1 << 12 // events kept in the trace ring
+	MaxDenials   = 1024    // records kept in the audit ring
 )
 
 // DefaultTimeout bounds every call that has no earlier deadline.

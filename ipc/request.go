@@ -99,6 +99,7 @@ func (r *Request) Reply(code Code, body []byte) error {
 	}
 	if why := k.recheck(c); why != capability.Accepted {
 		k.stats.Late++
+		why = k.denyCall(StageReply, c, why)
 		k.traceCall(TraceRefuse, c, len(body), Denied, why)
 		k.answer(c, Denied)
 		return Denied

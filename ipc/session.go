@@ -126,6 +126,7 @@ func (k *Kernel) void(by TaskID, s *session, ended bool) {
 	}
 	for c := s.calls; c != nil; {
 		following := c.nextSID
+		k.denyVoid(c)
 		if c.state == callQueued {
 			c.ep.unqueue(c)
 			k.reject(c, Denied)
@@ -284,6 +285,7 @@ func (k *Kernel) revokeRow(row *capability.Row) {
 	for c := s.calls; c != nil; {
 		following := c.nextSID
 		if c.row != nil && !c.row.Live() {
+			k.denyVoid(c)
 			if c.state == callQueued {
 				c.ep.unqueue(c)
 				k.reject(c, Denied)

@@ -33,15 +33,15 @@ func TestTokenAttacks(t *testing.T) {
 			{"no token", mine, nil, opGet, capability.RefusedMissing},
 			{"another task's", mine, &other.token, opGet, capability.RefusedHolder},
 			{"without the right", mine, &mine.token, opPut, capability.RefusedRight},
-			{"zero", mine, &capability.Token{}, opGet, capability.RefusedForged},
+			{"zero", mine, &capability.Token{}, opGet, capability.RefusedLayout},
 		}
 		add := func(what string, token capability.Token, why capability.Refusal) {
 			list = append(list, attack{what, mine, &token, opGet, why})
 		}
 		revoked, seal, end := w.mint(mine.task, ipc.TokenSpec{}), w.mint(mine.task, ipc.TokenSpec{SID: sealed}), w.mint(mine.task, ipc.TokenSpec{SID: ended})
 		add("revoked", revoked, capability.RefusedRevoked)
-		add("of a sealed epoch", seal, capability.RefusedRevoked)
-		add("of an ended session", end, capability.RefusedRevoked)
+		add("of a sealed epoch", seal, capability.RefusedStale)
+		add("of an ended session", end, capability.RefusedSession)
 		if err := w.ident.RevokeToken(w.auth, &revoked); err != nil {
 			t.Error(err)
 		}
@@ -52,7 +52,14 @@ func TestTokenAttacks(t *testing.T) {
 		for bit := range capability.TokenSize * 8 {
 			forged := mine.token
 			forged[bit/8] ^= 1 << (bit % 8)
-			add("a flipped bit", forged, capability.RefusedForged)
+			why := capability.RefusedForged
+			switch {
+			case bit < 16:
+				why = capability.RefusedLayout
+			case bit >= 24 && bit < 32:
+				why = capability.RefusedUnknownRight
+			}
+			add("a flipped bit", forged, why)
 		}
 		session2 := w.mint(mine.task, ipc.TokenSpec{SID: w.session("dave"), App: "mail", Rights: capability.AllTokenRights})
 		for _, part := range [][2]int{{2, 4}, {8, 16}, {16, 24}, {24, 32}, {48, 80}} { // Rights, sid, app, serial, seal.

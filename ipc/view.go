@@ -12,6 +12,8 @@ import (
 // It holds no payload.
 type View struct {
 	Now       Time
+	Denials   uint64         // audit records of this boot, those that are not kept any more included
+	Tasks     []TaskView     // in the order in which they were made
 	Endpoints []EndpointView // in the order in which they were made
 	Timers    []TimerView    // the next one first
 	Sessions  []SessionView
@@ -59,12 +61,16 @@ var waitText = [...]string{
 	waitReceive: "message",
 }
 
-// View looks at the kernel as it is now. It is for debuggers, and so not a
-// kernel call: no task can make it.
+// View looks at the kernel as it is now. It is for debuggers that have the
+// kernel at hand; a task needs the inspector capability (Inspect).
 func (k *Kernel) View() View {
 	k.lock()
 	defer k.mu.Unlock()
-	v := View{Now: k.now}
+	return k.view()
+}
+
+func (k *Kernel) view() View {
+	v := View{Now: k.now, Denials: k.audit.total, Tasks: k.viewTasks()}
 	ids := slices.Sorted(maps.Keys(k.tasks))
 	holders := make(map[*endpoint][]string)
 	for _, id := range ids {

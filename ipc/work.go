@@ -115,6 +115,7 @@ func (k *Kernel) deliver(t *Task) *Work {
 			c := ep.pop()
 			if why := k.recheck(c); why != capability.Accepted {
 				k.stats.Refused++
+				why = k.denyCall(StageDelivery, c, why)
 				k.traceCall(TraceRefuse, c, len(c.body), Denied, why)
 				k.reject(c, Denied)
 				continue
