@@ -50,6 +50,8 @@ type Config struct {
 	Crash func(*ipc.PanicReport)
 	// Audit hears of each decision of policyd.
 	Audit func(policyd.Record)
+	// Denied hears of each request that the kernel refuses, as Tap of each event.
+	Denied func(ipc.Denial)
 	// Tap sees every event of the kernel's trace, in order.
 	Tap func(ipc.TraceEvent)
 	// Cut is closed when the power is cut. From then on nobody is waited for;
@@ -92,8 +94,9 @@ type System struct {
 	booted  bool
 	down    sync.Once
 
-	launching sync.Mutex
+	launching sync.Mutex // guards what follows
 	launcher  *Launcher
+	inspector *Inspector
 }
 
 // Boot starts every service on cfg.Disk and returns when all are ready. If it
@@ -177,13 +180,14 @@ func assemble(cfg Config, count uint64) (*System, error) {
 		Boot: count, Audit: new(policyd.AuditLog), cfg: cfg, sched: cfg.Scheduler,
 		tasks: make(map[string]*ipc.Task), facets: make(map[Edge]ipc.Slot),
 	}
-	kcfg := ipc.Config{Executor: s.sched, Boot: uint32(count), Console: cfg.Console, Tap: cfg.Tap, Injector: cfg.Injector}
-	if err := s.draw(kcfg.TokenKey[:], s.nonce[:]); err != nil {
+	kcfg := ipc.Config{Executor: s.sched, Boot: uint32(count), Console: cfg.Console, Tap: cfg.Tap, Injector: cfg.Injector, Denied: cfg.Denied}
+	if err := s.draw(kcfg.TokenKey[:], s.nonce[:], kcfg.AuditKey[:]); err != nil {
 		s.sched.Close()
 		return nil, err
 	}
 	s.Kernel = ipc.New(kcfg)
 	clear(kcfg.TokenKey[:])
+	clear(kcfg.AuditKey[:])
 	s.sched.Bind(s.Kernel)
 	s.engine = actors.New(s.sched, cfg.Crash)
 	if err := s.makeInit(); err != nil {

@@ -41,7 +41,7 @@ func (c *Config) rows() ([]row, error) {
 	rows := slices.Clone(table)
 	for i := range c.Daemons {
 		d := &c.Daemons[i]
-		if find(rows, d.Name) != nil || d.Name == LauncherName || d.Name == initName {
+		if find(rows, d.Name) != nil || slices.Contains(reserved(nil), d.Name) {
 			return nil, fmt.Errorf("boot: there is a service called %q already", d.Name)
 		}
 		for _, e := range d.Calls {

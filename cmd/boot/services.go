@@ -33,7 +33,7 @@ func (s *System) factoryOf(t *ipc.Task, slots map[Edge]ipc.Slot, rules *policyd.
 		return func() ipc.Service {
 			return policyd.New(t, policyd.Config{
 				Rules: rules, EnforcementPoints: []string{IdentityD, initName}, Services: reserved(s.rows),
-				DigestKey: s.nonce, Log: s.Audit, Audit: s.cfg.Audit,
+				DigestKey: s.nonce, Boot: uint32(s.Boot), Log: s.Audit, Audit: s.cfg.Audit,
 			})
 		}, nil
 	case KeyMintD:
@@ -59,7 +59,7 @@ func (s *System) factoryOf(t *ipc.Task, slots map[Edge]ipc.Slot, rules *policyd.
 
 // reserved lists the names that no app may have.
 func reserved(rows []row) []string {
-	names := []string{initName, LauncherName}
+	names := []string{initName, LauncherName, InspectorName}
 	for _, r := range rows {
 		names = append(names, r.name)
 	}

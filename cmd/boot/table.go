@@ -18,6 +18,8 @@ const (
 	IdentityD    = "identityd"
 	KeyStoreD    = "keystored"
 	LauncherName = "launcher"
+
+	InspectorName = "inspector"
 )
 
 // appRights are the token rights that keystored needs to see, of which any one

@@ -16,7 +16,6 @@ import (
 
 	"nexus.internal/os/actors"
 	"nexus.internal/os/cmd/boot"
-	"nexus.internal/os/ipc"
 )
 
 // Ways in which the power switch is of no use.
@@ -28,8 +27,8 @@ var (
 // Config says what a machine is made of.
 type Config struct {
 	// Boot is what each boot gets. Its Disk, Scheduler, Cut and Injector are
-	// the machine's to fill in; Console, Crash, Tap and Audit hear nothing
-	// from the moment of a power cut on.
+	// the machine's to fill in; Console, Crash, Tap, Audit and Denied hear
+	// nothing from the moment of a power cut on.
 	Boot boot.Config
 	// Storage is the disk. Required.
 	Storage Storage
@@ -206,13 +205,17 @@ func (p *power) gate(cfg boot.Config) boot.Config {
 			return n, err
 		})
 	}
-	if tap := cfg.Tap; tap != nil {
-		cfg.Tap = func(e ipc.TraceEvent) { p.during(func() { tap(e) }) }
-	}
-	if crash := cfg.Crash; crash != nil {
-		cfg.Crash = func(r *ipc.PanicReport) { p.during(func() { crash(r) }) }
-	}
+	cfg.Tap, cfg.Crash = gated(p, cfg.Tap), gated(p, cfg.Crash)
+	cfg.Audit, cfg.Denied = gated(p, cfg.Audit), gated(p, cfg.Denied)
 	return cfg
+}
+
+// gated is fn as long as there is power; nil stays nil.
+func gated[T any](p *power, fn func(T)) func(T) {
+	if fn == nil {
+		return nil
+	}
+	return func(what T) { p.during(func() { fn(what) }) }
 }
 
 // during does something if there is power, before it can be cut.

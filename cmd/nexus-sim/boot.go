@@ -26,6 +26,7 @@ type bootFlags struct {
 	script  string // "-" for standard input, "" for none
 	until   string
 	policy  string
+	audit   string
 	timeout time.Duration
 	json    bool
 }
@@ -37,6 +38,7 @@ func parseBoot(args []string, std streams) (f bootFlags, err error) {
 	set.StringVar(&f.until, "until-marker", "", "shut down, with success, at the first marker that contains `text`")
 	set.DurationVar(&f.timeout, "timeout", 0, "give up after this `time`, as 500ms or 1m; 0 is never, or 30s with --until-marker")
 	set.StringVar(&f.policy, "policy", "", "policy `file` in TOML instead of the shipped one")
+	set.StringVar(&f.audit, "audit", "", auditHelp)
 	set.BoolVar(&f.json, "json", false, "print one JSON object a line")
 	given, err := parse(set, args, std)
 	switch {
@@ -93,8 +95,13 @@ func bootAndRun(f bootFlags, p *printer, std streams) error {
 	if err != nil {
 		return err
 	}
+	records, err := openAudit(f.audit)
+	if err != nil {
+		return err
+	}
+	records.listen(&cfg)
 	w := &watch{flags: f, console: console, script: text, results: p.result, patience: stopTimeout}
-	return w.run(cfg)
+	return records.close(w.run(cfg))
 }
 
 // shipped is what every boot on a real disk begins with: credentials cost at

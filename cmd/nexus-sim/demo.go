@@ -43,13 +43,14 @@ const (
 func runDemo(args []string, std streams) error {
 	set := newFlags("demo")
 	state := set.String("state", "", "state `directory`; the users alice and bob in it are the demonstration's (required)")
+	records := set.String("audit", "", auditHelp)
 	if _, err := parse(set, args, std); err != nil {
 		return err
 	}
 	if *state == "" {
 		return fmt.Errorf("%w: demo needs --state DIR", errUsage)
 	}
-	d := &demo{state: *state, out: std.out}
+	d := &demo{state: *state, audit: *records, out: std.out}
 	fmt.Fprintf(std.out, "state directory: %s\n", oneLine(*state))
 	if err := d.run(); err != nil {
 		return err
@@ -61,6 +62,7 @@ func runDemo(args []string, std streams) error {
 // demo boots the OS in processes of its own, so that one can be killed.
 type demo struct {
 	state string
+	audit string // a file, empty for none
 	out   io.Writer
 	tally tally
 }
@@ -103,7 +105,11 @@ func (p *process) run() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "boot", "--state", p.state, "--json", "--timeout", demoTimeout.String())
+	args := []string{"boot", "--state", p.state, "--json", "--timeout", demoTimeout.String()}
+	if p.audit != "" {
+		args = append(args, "--audit", p.audit)
+	}
+	cmd := exec.Command(self, args...)
 	cmd.Stdin = strings.NewReader(p.script)
 	var said bytes.Buffer
 	cmd.Stderr = &said

@@ -24,6 +24,7 @@ type runFlags struct {
 	trace    string
 	timeline string
 	manifest string
+	audit    string
 	timeout  time.Duration
 	json     bool
 }
@@ -36,6 +37,7 @@ func parseRun(args []string, std streams) (f runFlags, err error) {
 	set.StringVar(&f.timeline, "timeline", "", "draw a Mermaid sequence diagram into this `file`")
 	set.StringVar(&f.manifest, "markers", "", "expect the markers of this TOML `file` beside the scenario's own")
 	set.DurationVar(&f.timeout, "timeout", 0, "give up after this `time`, as 500ms or 1m; 0 is never")
+	set.StringVar(&f.audit, "audit", "", auditHelp)
 	set.BoolVar(&f.json, "json", false, "print one JSON object a line")
 	files, err := parseWith(set, args, std)
 	switch {
@@ -156,8 +158,13 @@ func runOrdinary(f runFlags, s *scenario.Scenario, p *printer, std streams) erro
 	st := p.stage(line, f.timeline != "")
 	st.Machine = machine.Config{Boot: shipped(), Storage: &machine.Dir{Path: f.state}}
 	st.Machine.Boot.Report = p.note
+	records, err := openAudit(f.audit)
+	if err != nil {
+		return err
+	}
+	records.listen(&st.Machine.Boot)
 	o, err := playUntil(s, st, f.timeout)
-	return errors.Join(firstOf(err, o.Err), writeTimeline(f.timeline, line))
+	return errors.Join(records.close(firstOf(err, o.Err)), writeTimeline(f.timeline, line))
 }
 
 // stage is a stage before which the printer sits, and who draws, if somebody does.

@@ -22,8 +22,14 @@ func runSeeded(f runFlags, s *scenario.Scenario, seed uint64, p *printer, std st
 	machine := st.Machine
 	st.Stage = p.stage(line, f.timeline != "")
 	st.Machine = machine
+	records, err := openAudit(f.audit)
+	if err != nil {
+		return err
+	}
+	records.listen(&st.Machine.Boot)
 	begin := time.Now()
 	text, err := recorded(s, st, seed, f.timeout)
+	err = records.close(err)
 	if f.trace != "" && text != nil {
 		err = errors.Join(err, os.WriteFile(f.trace, text, 0o644))
 	}

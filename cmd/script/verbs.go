@@ -64,6 +64,8 @@ var machineVerbs = []Verb{
 	{Name: "power-cut", Help: "cut the power: nothing that is going on comes to its end", Run: powerCut},
 	{Name: "advance", Args: "DURATION", Help: "put the kernel's clock forward, as by 90s or 2h; what falls due does so", Run: advance},
 	{Name: "check", Help: "the kernel's books are right, and nothing is queued or being served", Run: check, alone: true},
+	{Name: "denials", Args: "[N]", Help: "list the newest refusals, of the kernel and of policyd, with id and reason", Run: denials},
+	{Name: "explain", Args: "ID", Help: "say in words why a request was refused: slot, right, token field, epoch", Run: explain},
 }
 
 var faultVerbs = []Verb{

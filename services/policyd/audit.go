@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"sync"
 
 	"nexus.internal/os/ipc"
@@ -19,6 +20,8 @@ const (
 // Record is the trace of one decision. Nothing in it is the caller's word that
 // was not found canonical first.
 type Record struct {
+	Boot        uint32 // the number of the boot
+	Serial      uint64 // of the record in the boot, from 1; AuditLog.Add gives it
 	TimestampNS ipc.Time
 	Subject     string // who asked to do it; for a refused question, the sender
 	Action      string // empty where the question's was too long or not canonical
@@ -26,6 +29,10 @@ type Record struct {
 	Allow       bool
 	Reason      Reason
 }
+
+// ID names the record, and never another one on the same state directory: it is
+// pBOOT-SERIAL, beside the kernel's kBOOT-SERIAL.
+func (r *Record) ID() string { return fmt.Sprintf("p%d-%d", r.Boot, r.Serial) }
 
 // Digest names a target without telling it: HMAC-SHA256 under a key of this
 // boot, cut to 16 bytes, in hexadecimal. Within a boot the same target has the
@@ -46,15 +53,18 @@ type AuditLog struct {
 	dropped uint64
 }
 
-// Add keeps a record, in the place of the oldest one if there is no other.
-func (l *AuditLog) Add(r Record) {
+// Add numbers a record and keeps it, in the place of the oldest one if there is
+// no other. It returns the record with its number.
+func (l *AuditLog) Add(r Record) Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.added >= MaxRecords {
 		l.dropped++
 	}
+	r.Serial = l.added + 1
 	l.ring[l.added%MaxRecords] = r
 	l.added++
+	return r
 }
 
 // Records returns what is kept, oldest first, and how many were dropped.

@@ -1,6 +1,7 @@
 package policyd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,14 +12,17 @@ func TestAuditLogKeepsTheNewest(t *testing.T) {
 	for _, n := range []int{0, 1, MaxRecords - 1, MaxRecords, MaxRecords + 1, 3*MaxRecords + 7} {
 		var log AuditLog
 		for i := range n {
-			log.Add(Record{TimestampNS: ipc.Time(i + 1)})
+			r := log.Add(Record{Boot: 3, TimestampNS: ipc.Time(i + 1)})
+			if r.Serial != uint64(i+1) {
+				t.Fatalf("record %d has the number %d", i, r.Serial)
+			}
 		}
 		kept, dropped := log.Records()
 		if want := max(0, n-MaxRecords); dropped != uint64(want) || len(kept) != n-want {
 			t.Fatalf("%d records: kept %d, dropped %d", n, len(kept), dropped)
 		}
 		for i, r := range kept {
-			if r.TimestampNS != ipc.Time(int(dropped)+i+1) {
+			if r.TimestampNS != ipc.Time(int(dropped)+i+1) || r.Serial != dropped+uint64(i)+1 || r.ID() != fmt.Sprintf("p3-%d", r.Serial) {
 				t.Fatalf("%d records: record %d is %d", n, i, r.TimestampNS)
 			}
 		}

@@ -20,6 +20,8 @@ type Config struct {
 	Services []string
 	// DigestKey is drawn at each boot; see Digest.
 	DigestKey [DigestKeySize]byte
+	// Boot is the number of the boot, for the records' ids.
+	Boot uint32
 	// Log keeps the audit records over the service's restarts; with nil, the
 	// service keeps its own.
 	Log *AuditLog
@@ -88,6 +90,7 @@ func (s *Service) decide(_ context.Context, r *ipc.Request, q *wire.DecideReques
 
 func (s *Service) audit(subject string, q *wire.DecideRequest, allow bool, why Reason) {
 	record := Record{
+		Boot:        s.cfg.Boot,
 		TimestampNS: s.task.Now(),
 		Subject:     subject,
 		Target:      Digest(&s.cfg.DigestKey, q.Target),
@@ -97,7 +100,7 @@ func (s *Service) audit(subject string, q *wire.DecideRequest, allow bool, why R
 	if canonicalAction(q.Action) {
 		record.Action = q.Action
 	}
-	s.cfg.Log.Add(record)
+	record = s.cfg.Log.Add(record)
 	if s.cfg.Audit != nil {
 		s.cfg.Audit(record)
 	}

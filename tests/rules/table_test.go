@@ -61,7 +61,9 @@ var table = []row{
 		"puts everything together"},
 	{"cmd/machine", "cmd/boot actors ipc services/statefsd/disk services/statefsd/simdisk services/statefsd/faultdisk",
 		"a disk, a power switch and faults around a boot"},
-	{"cmd/script", "cmd/boot cmd/machine ipc ipc/wire capability services/keychain services/secret services/statefsd/simdisk",
+	{"cmd/audit", "ipc ipc/wire capability services/policyd",
+		"turns two kinds of records into lines and words"},
+	{"cmd/script", "cmd/audit cmd/boot cmd/machine ipc ipc/wire capability services/keychain services/secret services/statefsd/simdisk",
 		"does what a launcher and its apps can, and what can be done to a machine"},
 	{"cmd/oracle", "cmd/boot cmd/machine cmd/script ipc services/keystored/vault github.com/anishathalye/porcupine",
 		"watches and judges; of the vault it knows the quotas"},
@@ -72,7 +74,7 @@ var table = []row{
 		"makes up scenarios and plays them"},
 	{"cmd/trace", "cmd/script ipc ipc/wire capability",
 		"writes down what happened, and draws it"},
-	{"cmd/nexus-sim", "cmd/boot cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
+	{"cmd/nexus-sim", "cmd/audit cmd/boot cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
 		"golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
 
