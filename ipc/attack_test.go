@@ -13,6 +13,7 @@ import (
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/frame"
 	"nexus.internal/os/tests/rig"
 )
 
@@ -97,25 +98,35 @@ func TestAttackBits(t *testing.T) {
 	}
 }
 
-// TestAttackLengths shows the kernel every other number of bytes.
+// TestAttackLengths shows the kernel every other number of bytes, by Send,
+// which takes any.
 func TestAttackLengths(t *testing.T) {
 	s := newSiege(t, plan{})
+	inbox := s.Endpoint(s.mine.task, ipc.EndpointSpec{Inbox: true})
+	reply := s.Connect(s.mine.task, inbox)
+	try := func(token []byte, op uint16) (err error) {
+		m := request(s.mine.slot, op, 1, "x")
+		m.Token, m.Header.Flags, m.Header.Src = token, frame.CapMove, uint32(reply)
+		s.Do(s.mine.task, func(ctx context.Context) { err = s.mine.task.Send(ctx, m) })
+		return err
+	}
 	long := append(bytes.Clone(s.mine.token[:]), make([]byte, 2*capability.TokenSize)...)
+	refused := func(what string, token []byte, op uint16, why capability.Refusal) {
+		t.Helper()
+		before := s.see.newest().ID
+		wants(t, what, try(token, op), ipc.Denied)
+		if all := s.see.after(before); len(all) != 1 || all[0].Refusal != why {
+			t.Errorf("%s: recorded are %v", what, all)
+		}
+	}
 	for n := range len(long) + 1 {
-		want := capability.RefusedLength
-		if n == capability.TokenSize {
-			want = capability.Accepted
-		}
-		if why := s.Kernel.CheckTokenBytes(s.mine.task, long[:n], capability.Get); why != want {
-			t.Errorf("%d bytes: %v", n, why)
+		if n != capability.TokenSize {
+			refused(fmt.Sprintf("%d bytes", n), long[:n], opGet, capability.RefusedLength)
 		}
 	}
-	if why := s.Kernel.CheckTokenBytes(s.mine.task, nil, capability.Get); why != capability.RefusedMissing {
-		t.Errorf("no token: %v", why)
-	}
-	if why := s.Kernel.CheckTokenBytes(s.mine.task, long[:capability.TokenSize], capability.Put); why != capability.RefusedRight {
-		t.Errorf("another right: %v", why)
-	}
+	refused("no token", nil, opGet, capability.RefusedMissing)
+	refused("another right", long[:capability.TokenSize], opPut, capability.RefusedRight)
+	wants(t, "the token itself", try(long[:capability.TokenSize], opGet), nil)
 }
 
 // TestAttackFields takes every combination of fields from one valid token and

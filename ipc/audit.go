@@ -78,12 +78,15 @@ const (
 	CauseMoveEmpty                    // the slot to move holds nothing
 	CauseMoveFixed                    // what it holds stays with the task it was made for
 	CauseNotTaken                     // the endpoint takes no capabilities
+	CauseNoAnswer                     // by Send: what travels along is no SEND on an open inbox
+	CauseNoNonce                      // by Send: there is no room for a nonce
 )
 
 var causeText = [...]string{
 	CauseToken: "token", CauseSlotRange: "slot out of range", CauseEmptySlot: "empty slot", CauseNotEndpoint: "not an endpoint",
 	CauseNoRight: "right missing", CauseClosed: "endpoint closed", CauseOpcode: "unsupported opcode",
 	CauseMoveEmpty: "nothing to move", CauseMoveFixed: "fixed capability", CauseNotTaken: "takes no capability",
+	CauseNoAnswer: "nowhere to answer", CauseNoNonce: "no nonce",
 }
 
 func (c Cause) String() string { return textOf(causeText[:], int(c)) }

@@ -237,7 +237,7 @@ func (k *Kernel) validate(f *fiber, need capability.TokenRights) (grant, capabil
 		return grant{}, capability.Accepted
 	}
 	if f.post.misfit {
-		return grant{}, capability.RefusedForged
+		return grant{}, capability.RefusedLength
 	}
 	if m.Behalf != nil {
 		return k.validateChild(t, m.Behalf, need)

@@ -18,7 +18,7 @@ func (k *Kernel) denySend(f *fiber, ep *endpoint, code Code, why capability.Refu
 	}
 	d.at(ep)
 	if why == capability.Accepted {
-		d.blame(f.task, m, ep)
+		d.blame(f.task, m, ep, f.post.oneWay)
 	} else {
 		d.Cause, d.Refusal = CauseToken, why
 		if ep != nil && m.Op < MaxOps {
@@ -26,7 +26,7 @@ func (k *Kernel) denySend(f *fiber, ep *endpoint, code Code, why capability.Refu
 		}
 		if c := m.Behalf.liveCall(); c != nil {
 			k.blameRow(&d, c)
-		} else if m.Behalf == nil && m.Token != nil {
+		} else if m.Behalf == nil && m.Token != nil && !f.post.misfit {
 			k.blameToken(&d, m.Token)
 		}
 	}
@@ -58,7 +58,7 @@ func (k *Kernel) denyCall(stage Stage, c *call, why capability.Refusal) capabili
 
 // denyVoid records a request whose caller is about to hear that its token died.
 func (k *Kernel) denyVoid(c *call) {
-	if c.caller != nil {
+	if c.caller != nil || c.reply != nil {
 		k.denyCall(StageVoid, c, capability.RefusedRevoked)
 	}
 }
@@ -70,7 +70,7 @@ func (d *Denial) at(ep *endpoint) {
 }
 
 // blame finds out why a request was refused, if that was not for its token.
-func (d *Denial) blame(t *Task, m *Msg, ep *endpoint) {
+func (d *Denial) blame(t *Task, m *Msg, ep *endpoint, oneWay bool) {
 	switch {
 	case ep == nil:
 		held, err := t.table.Lookup(m.Slot)
@@ -89,14 +89,20 @@ func (d *Denial) blame(t *Task, m *Msg, ep *endpoint) {
 		d.Cause = CauseClosed
 	case d.Code == Unsupported:
 		d.Cause = CauseOpcode
+	case d.Code == InvalidArgument && m.Move != NoSlot:
+		d.Cause = CauseNoNonce
 	default:
 		d.Slot = m.Move
 		held, err := t.table.Lookup(m.Move)
 		switch {
+		case oneWay && m.Move == NoSlot:
+			d.Cause = CauseNoAnswer
 		case err != nil:
 			d.Cause = CauseMoveEmpty
 		case held.Kind.Fixed():
 			d.Cause = CauseMoveFixed
+		case oneWay:
+			d.Cause = CauseNoAnswer
 		default:
 			d.Cause = CauseNotTaken
 		}
@@ -205,17 +211,4 @@ func (k *Kernel) checkToken(t *Task, token *capability.Token, need capability.To
 		return grant{}, why
 	}
 	return grant{row: row, session: row.Session.(*session)}, why
-}
-
-// checkTokenBytes is checkToken for bytes, of which there may be any number;
-// nil stands for no token.
-func (k *Kernel) checkTokenBytes(t *Task, b []byte, need capability.TokenRights) (grant, capability.Refusal) {
-	if b == nil {
-		return grant{}, capability.RefusedMissing
-	}
-	token, why := capability.ParseToken(b)
-	if why != capability.Accepted {
-		return grant{}, why
-	}
-	return k.checkToken(t, &token, need)
 }

@@ -1,7 +1,5 @@
 package ipc
 
-import "nexus.internal/os/capability"
-
 // What tests outside the package need to see of the inside.
 
 // FreeBuffers returns every pooled payload buffer, whole.
@@ -99,13 +97,4 @@ func (k *Kernel) Miscount(what string) (undo func()) {
 	}
 	*n++
 	return func() { *n-- }
-}
-
-// CheckTokenBytes checks bytes as the token of a request that t sends, as the
-// system calls do that take bytes.
-func (k *Kernel) CheckTokenBytes(t *Task, b []byte, need capability.TokenRights) capability.Refusal {
-	k.lock()
-	defer k.unlock()
-	_, why := k.checkTokenBytes(t, b, need)
-	return why
 }

@@ -45,7 +45,7 @@ type Incoming struct {
 // post is what a fiber sends besides its Msg, if it goes by Send.
 type post struct {
 	oneWay bool
-	misfit bool // the token's bytes are no token's
+	misfit bool // the token's bytes are not as many as a token's
 	token  capability.Token
 }
 
@@ -103,14 +103,13 @@ func (f *fiber) load(m *Outgoing) {
 		f.msg.Move = Slot(m.Header.Src)
 	}
 	f.post.oneWay, f.post.misfit, f.passed = true, false, false
-	switch len(m.Token) {
-	case 0:
-	case capability.TokenSize:
-		f.post.token = capability.Token(m.Token)
-		f.msg.Token = &f.post.token
-	default:
-		f.post.misfit = true
+	if m.Token == nil {
+		return
 	}
+	var why capability.Refusal
+	f.post.token, why = capability.ParseToken(m.Token)
+	f.post.misfit = why != capability.Accepted
+	f.msg.Token = &f.post.token
 }
 
 func (f *fiber) unload() { f.msg, f.post = Msg{}, post{} }
