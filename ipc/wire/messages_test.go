@@ -263,16 +263,19 @@ func TestBuffersAreWiped(t *testing.T) {
 	}
 }
 
-// serve registers a handler of every request type that there is.
-func serve[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, seen *int) {
-	On(m, op, func(context.Context, *ipc.Request, QM) (PM, error) {
-		*seen++
+// serve registers a handler of a request type, which tells seen what it got.
+func serve[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, seen func(proto.Message)) {
+	On(m, op, func(_ context.Context, _ *ipc.Request, q QM) (PM, error) {
+		seen(q)
 		return PM(new(P)), nil
 	})
 }
 
+// muxed are the services in the order of muxes.
+var muxed = []string{"rngd", "statefsd", "policyd", "identityd", "keymintd", "keystored"}
+
 // muxes are one multiplexer for each service, with all of its operations.
-func muxes(seen *int) []*Mux {
+func muxes(seen func(proto.Message)) []*Mux {
 	var rng, state, policy, identity, mint, store Mux
 	serve[EntropyRequest, EntropyReply](&rng, OpEntropy, seen)
 	serve[ReadFileRequest, ReadFileReply](&state, OpReadFile, seen)
@@ -323,8 +326,8 @@ func muxes(seen *int) []*Mux {
 // TestOpcodesAreDistinct: no two operations of one service share a number, and
 // every request type has one.
 func TestOpcodesAreDistinct(t *testing.T) {
-	seen, registered, requests := 0, 0, 0
-	for _, m := range muxes(&seen) {
+	registered, requests := 0, 0
+	for _, m := range muxes(func(proto.Message) {}) {
 		for _, h := range m.handlers {
 			if h != nil {
 				registered++
@@ -356,7 +359,7 @@ func FuzzMux(f *testing.F) {
 	f.Add(uint8(0), uint16(ipc.MaxOps), []byte{})
 	f.Add(uint8(0), uint16(0xffff), []byte{0xff})
 	seen := 0
-	all := muxes(&seen)
+	all := muxes(func(proto.Message) { seen++ })
 	kinds := types()
 	f.Fuzz(func(t *testing.T, service uint8, op uint16, body []byte) {
 		if len(body) > ipc.MaxFrame {
@@ -374,7 +377,7 @@ func FuzzMux(f *testing.F) {
 }
 
 // decodeAny decodes bytes as one message type: what is accepted has no unknown
-// fields anywhere and travels unchanged.
+// fields anywhere and encodes to the same bytes.
 func decodeAny(t *testing.T, mt protoreflect.MessageType, body []byte) {
 	m, back := mt.New().Interface(), mt.New().Interface()
 	err := decode(body, m)
@@ -388,8 +391,8 @@ func decodeAny(t *testing.T, mt protoreflect.MessageType, body []byte) {
 		t.Errorf("%s: unknown fields in %x", mt.Descriptor().Name(), body)
 	}
 	b, err := encode(nil, m)
-	if err != nil || decode(b, back) != nil || !proto.Equal(m, back) {
-		t.Errorf("%s: %x does not travel: %v", mt.Descriptor().Name(), body, err)
+	if err != nil || !bytes.Equal(b, body) || decode(b, back) != nil || !proto.Equal(m, back) {
+		t.Errorf("%s: %x does not travel: %x, %v", mt.Descriptor().Name(), body, b, err)
 	}
 	all := bytesOf(m.ProtoReflect())
 	Wipe(m)

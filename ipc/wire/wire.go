@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -80,13 +81,21 @@ func encode(b []byte, m proto.Message) ([]byte, error) {
 }
 
 func decode(b []byte, m proto.Message) error {
-	// A frame that is longer than its message has fields twice or numbers that
-	// are not in their shortest form.
-	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) || encoder.Size(m) != len(b) {
+	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) || !canonical(b, m) {
 		Wipe(m)
 		return ipc.Malformed
 	}
 	return nil
+}
+
+// canonical says whether b is what encode makes of m. Other encodings of it have
+// fields twice or out of their order, numbers that are not in their shortest
+// form, or some that do not fit their fields and would be cut to size unseen.
+func canonical(b []byte, m proto.Message) bool {
+	buffer := buffers.Get().(*[]byte)
+	defer putBuffer(buffer)
+	again, err := encode((*buffer)[:0], m)
+	return err == nil && bytes.Equal(again, b)
 }
 
 // hasUnknown finds fields that the schema does not have, in nested messages as
