@@ -29,7 +29,7 @@ SEEDS ?= 10000
 FAULTS ?= crash,power,disk,delay,drop,exhaust
 MUTANT_SEEDS ?= 600
 
-.PHONY: help run build sim test explore twice mutants docs race vet fuzz bench bench-once proto proto-check tidy clean
+.PHONY: help run build sim test explore twice mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ twice: sim ## explore SEEDS, each of them twice, and compare console, trace and 
 
 mutants: ## plant each known mistake in a copy of the sources; all must be caught
 	$(GO) run ./tests/mutants --seeds $(MUTANT_SEEDS)
+
+vectors: ## make tests/vectors/*.json again, and list what they hold
+	$(GO) run ./tests/vectors/gen
 
 docs: ## make the pictures in docs/ again
 	$(GO) test -tags $(TAG) ./tests/pictures -update

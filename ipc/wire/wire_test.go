@@ -31,8 +31,14 @@ type peers struct {
 
 func newPeers(t *testing.T, r *rig.Rig) *peers {
 	t.Helper()
-	p := &peers{Rig: r, svc: new(service), task: r.Task(ipc.TaskSpec{Name: "service"})}
-	ep := r.Endpoint(p.task, ipc.EndpointSpec{Depth: 4, Parallel: 4, Ops: rig.Ops(9)})
+	return newPeersOf(t, r, 9, new(service))
+}
+
+// newPeersOf hosts a service behind opcodes from 1.
+func newPeersOf(t *testing.T, r *rig.Rig, ops int, svc *service) *peers {
+	t.Helper()
+	p := &peers{Rig: r, svc: svc, task: r.Task(ipc.TaskSpec{Name: "service"})}
+	ep := r.Endpoint(p.task, ipc.EndpointSpec{Depth: 4, Parallel: 4, Ops: rig.Ops(ops)})
 	r.Host(p.task, func() ipc.Service { return p.svc })
 	p.app = r.Task(ipc.TaskSpec{Name: "app"})
 	p.slot = r.Connect(p.app, ep)

@@ -91,6 +91,8 @@ var table = []row{
 		"a daemon that is not the system's, as docs/HACKING.md shows it, and its tests"},
 	{"tests/mutants", "",
 		"runs git and go on copies of the sources"},
+	{"tests/vectors/gen", "",
+		"another implementation of the formats, so it uses none of theirs"},
 	{"tests/rules", "",
 		"reads sources only"},
 }
