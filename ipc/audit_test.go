@@ -96,7 +96,7 @@ func TestDenials(t *testing.T) {
 		{ipc.Msg{Slot: plain, Op: ipc.MaxOps, Move: ipc.NoSlot}, ipc.Unsupported, at(ipc.Denial{Cause: ipc.CauseOpcode, Slot: plain, Kind: end, Rights: send, Op: ipc.MaxOps}, 2, 3)},
 		{ipc.Msg{Slot: c.slot, Op: opEcho, Move: free}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseMoveEmpty, Slot: free, Op: opEcho}, 0, 1)},
 		{ipc.Msg{Slot: c.slot, Op: opEcho, Move: fixed}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseMoveFixed, Slot: fixed, Kind: capability.KindInspector, Rights: manage, Op: opEcho}, 0, 1)},
-		{ipc.Msg{Slot: plain, Op: opEcho, Move: c.slot}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseNoNonce, Slot: c.slot, Kind: end, Rights: send, Op: opEcho}, 2, 3)},
+		{ipc.Msg{Slot: plain, Op: opEcho, Move: c.slot}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseNotTaken, Slot: c.slot, Kind: end, Rights: send, Op: opEcho}, 2, 3)},
 	} {
 		if x.m.Op == 0 {
 			x.m.Op, x.want.Op = opEcho, opEcho

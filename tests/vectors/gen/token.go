@@ -126,10 +126,10 @@ func genuineTokens() []object {
 		shown("another task's", minted("another task's"), app1, then, "get", "holder"),
 		shown("one's own, shown by another task", minted("reader"), app2, then, "get", "holder"),
 		shown("revoked", minted("revoked"), app1, then, "get", "revoked"),
-		shown("of a sealed epoch", minted("of a sealed epoch"), app1, then, "get", "revoked"),
-		shown("of an ended session", minted("of an ended session"), app1, then, "get", "revoked"),
-		shown("all zeros", make([]byte, 80), app1, then, "get", "forged"),
-		shown("all ones", times(0xff, 80), app1, then, "get", "forged"),
+		shown("of a sealed epoch", minted("of a sealed epoch"), app1, then, "get", "stale"),
+		shown("of an ended session", minted("of an ended session"), app1, then, "get", "session over"),
+		shown("all zeros", make([]byte, 80), app1, then, "get", "layout"),
+		shown("all ones", times(0xff, 80), app1, then, "get", "layout"),
 	}
 }
 
@@ -146,17 +146,17 @@ func changedTokens() []object {
 			all = append(all, shown(name+", old seal", join(b.bytes(), seal), holder, then, "get", old))
 		}
 		switch again {
-		case "forged":
+		case "layout", "unknown right":
 			all = append(all, shown(name+", sealed", sealed(b.bytes()), holder, then, "get", again))
 		case "revoked":
 			all = append(all, shown(name+", sealed with the key", sealed(b.bytes()), holder, then, "get", again))
 		}
 	}
-	add("version 0", app1, func(b *tokenBody) { b.version = 0 }, "", "forged")
-	add("version 2", app1, func(b *tokenBody) { b.version = 2 }, "", "forged")
-	add("reserved byte set", app1, func(b *tokenBody) { b.reserved = 1 }, "", "forged")
-	add("unknown right", app1, func(b *tokenBody) { b.rights |= 1 << 8 }, "", "forged")
-	add("highest unknown right", app1, func(b *tokenBody) { b.rights |= 1 << 15 }, "", "forged")
+	add("version 0", app1, func(b *tokenBody) { b.version = 0 }, "", "layout")
+	add("version 2", app1, func(b *tokenBody) { b.version = 2 }, "", "layout")
+	add("reserved byte set", app1, func(b *tokenBody) { b.reserved = 1 }, "", "layout")
+	add("unknown right", app1, func(b *tokenBody) { b.rights |= 1 << 8 }, "", "unknown right")
+	add("highest unknown right", app1, func(b *tokenBody) { b.rights |= 1 << 15 }, "", "unknown right")
 	add("rights widened", app1, func(b *tokenBody) { b.rights |= 1 }, "forged", "revoked")
 	add("epoch raised", app1, func(b *tokenBody) { b.epoch++ }, "forged", "revoked")
 	add("sid of another session", app1, func(b *tokenBody) { b.sid = sid2 }, "forged", "revoked")
@@ -193,10 +193,10 @@ func badSeals() []object {
 		bad("hash with the key before it for a seal", join(body, hash(tokenKey, body)), "forged"),
 		bad("another key", join(body, mac([]byte("another key for tests, not rngd."), body)), "forged"),
 		bad("empty key", join(body, mac(nil, body)), "forged"),
-		bad("big-endian, sealed with the key", sealed(reader.backwards()), "forged"),
+		bad("big-endian, sealed with the key", sealed(reader.backwards()), "unknown right"),
 		bad("serial never given, sealed with the key", resealed(reader, func(b *tokenBody) { b.serial = 1000 }), "revoked"),
 		bad("serial 0, sealed with the key", resealed(reader, func(b *tokenBody) { b.serial = 0 }), "revoked"),
-		bad("sid of the previous boot, sealed with the key", resealed(reader, func(b *tokenBody) { b.sid = 1 }), "revoked"),
+		bad("sid of the previous boot, sealed with the key", resealed(reader, func(b *tokenBody) { b.sid = 1 }), "another boot"),
 	}
 }
 
