@@ -8,6 +8,7 @@ var (
 	errCount  = errors.New("capability: the count of a table is not that of its slots")
 	errPlace  = errors.New("capability: a capability does not know its slot")
 	errGrown  = errors.New("capability: a capability has a right that its parent has not")
+	errKind   = errors.New("capability: a capability is of another kind, or for another object, than its parent")
 	errTree   = errors.New("capability: a capability is not among its parent's children")
 	errUndead = errors.New("capability: a revoked capability is held")
 	errRows   = errors.New("capability: a live token has no row, or a dead one has")
@@ -51,6 +52,10 @@ func (n *node) check() error {
 	// A capability that moved has lost Manage, and its children need not.
 	if n.cap.Rights&^Manage&^p.cap.Rights != 0 {
 		return errGrown
+	}
+	alias := p.cap.Kind == KindVMO && n.cap.Kind == KindVMOReadOnly
+	if n.cap.Object != p.cap.Object || n.cap.Kind != p.cap.Kind && !alias {
+		return errKind
 	}
 	for c := p.children; c != nil; c = c.next {
 		if c == n {

@@ -169,6 +169,24 @@ func (t *Table) Derive(slot Slot, rights Rights, to *Table) (Slot, error) {
 	return free, nil
 }
 
+// Alias makes a read-only capability to the memory object in slot, with the
+// rights of that one, in the lowest free slot. It is a child like any other, and
+// nothing that is derived from it can ever be written through.
+func (t *Table) Alias(slot Slot) (Slot, error) {
+	n, err := t.node(slot)
+	if err != nil {
+		return NoSlot, err
+	}
+	if n.cap.Kind != KindVMO && n.cap.Kind != KindVMOReadOnly {
+		return NoSlot, ErrRights
+	}
+	got, err := t.Clone(slot)
+	if err == nil {
+		t.slots[got].cap.Kind = KindVMOReadOnly
+	}
+	return got, err
+}
+
 // Clone derives with the same rights inside one table.
 func (t *Table) Clone(slot Slot) (Slot, error) {
 	n, err := t.node(slot)
@@ -243,6 +261,29 @@ func (p *Parcel) Cap() (Cap, bool) {
 		return Cap{}, false
 	}
 	return p.n.cap, true
+}
+
+// Held is one capability, whatever becomes of its slot. A slot that was revoked
+// may hold somebody else's capability by the time it is used; a Held never does.
+// The zero value stands for none.
+type Held struct{ n *node }
+
+// Hold names the capability in slot.
+func (t *Table) Hold(slot Slot) Held {
+	n, err := t.node(slot)
+	if err != nil {
+		return Held{}
+	}
+	return Held{n}
+}
+
+// Cap is the capability, and where it is. It reports false if it is not in the
+// table any more: closed, revoked or moved on.
+func (h Held) Cap(t *Table) (c Cap, slot Slot, ok bool) {
+	if h.n == nil || h.n.table != t {
+		return Cap{}, NoSlot, false
+	}
+	return h.n.cap, h.n.slot, true
 }
 
 // Move is Send and Receive in one step: nothing has moved on an error.

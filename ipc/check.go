@@ -39,6 +39,9 @@ func (k *Kernel) Check() error {
 			return inconsistent("%s: %d bytes of it are queued and %d counted", t.name, sent[t], t.sentBytes)
 		}
 	}
+	if err := k.checkMemory(); err != nil {
+		return err
+	}
 	return k.checkSessions()
 }
 

@@ -39,6 +39,7 @@ func TestDocumentedLimits(t *testing.T) {
 		"MaxSystemBytes": ipc.MaxSystemBytes, "MaxEndpoints": ipc.MaxEndpoints, "MaxOwnerEndpoints": ipc.MaxOwnerEndpoints,
 		"MaxFacets": ipc.MaxFacets, "MaxOps": ipc.MaxOps, "MaxTasks": ipc.MaxTasks, "MaxTaskName": ipc.MaxTaskName,
 		"MaxSessions": ipc.MaxSessions, "MaxTokens": ipc.MaxTokens, "MaxMarkValue": ipc.MaxMarkValue, "TraceEntries": ipc.TraceEntries, "MaxDenials": ipc.MaxDenials,
+		"MaxMemory": ipc.MaxMemory, "MaxOwnerMemory": ipc.MaxOwnerMemory, "MaxSystemMemory": ipc.MaxSystemMemory,
 		"DefaultTimeout": int(ipc.DefaultTimeout / time.Second), "Slots": capability.Slots,
 		"MaxAppID": capability.MaxAppID, "MaxUserID": capability.MaxUserID, "MaxName": capability.MaxName,
 	}

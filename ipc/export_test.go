@@ -50,6 +50,16 @@ func (k *Kernel) UseUpSIDs() {
 	k.lastSID = ^uint32(0) - 1
 }
 
+// Memories returns the bytes of every memory object, themselves and no copy.
+func (k *Kernel) Memories() (all [][]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for m := range k.memories {
+		all = append(all, m.bytes)
+	}
+	return all
+}
+
 // Timers counts the waits that have a deadline.
 func (k *Kernel) Timers() (n int) {
 	k.mu.Lock()
@@ -75,6 +85,14 @@ func (k *Kernel) Miscount(what string) (undo func()) {
 	switch what {
 	case "queued":
 		n = &k.queued
+	case "memory":
+		n = &k.memoryBytes
+	case "owner's memory":
+		n = &k.tasks[k.lastTask].memoryBytes
+	case "capabilities":
+		for m := range k.memories {
+			n = &m.caps
+		}
 	case "owner":
 		n = &k.tasks[k.lastTask].queuedBytes
 	case "serving":

@@ -127,11 +127,11 @@ func TestAskedPanic(t *testing.T) {
 // TestCheckFindsMiscounts: a kernel whose books are wrong says so.
 func TestCheckFindsMiscounts(t *testing.T) {
 	w := newWorld(t, rig.NewSeeded(t, 1, nil), plan{})
-	w.app("app") // So that there is a token.
+	w.app("app").object(8) // So that there is a token, and memory.
 	if err := w.Kernel.Check(); err != nil {
 		t.Fatal(err)
 	}
-	for _, what := range []string{"queued", "owner", "serving", "depth", "epoch"} {
+	for _, what := range []string{"queued", "owner", "memory", "owner's memory", "capabilities", "serving", "depth", "epoch"} {
 		undo := w.Kernel.Miscount(what)
 		if err := w.Kernel.Check(); !errors.Is(err, ipc.ErrInconsistent) {
 			t.Errorf("%s: %v", what, err)

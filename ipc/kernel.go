@@ -48,6 +48,8 @@ type Stats struct {
 	Dropped     uint64 // audit records that the ring has dropped
 
 	QueuedBytes int // bytes in queues now
+	MemoryBytes int // bytes of memory objects now
+	Memories    int
 	Tasks       int
 	Endpoints   int
 	Sessions    int
@@ -66,6 +68,9 @@ type Kernel struct {
 	lastEP    uint32
 	queued    int
 	lastCall  uint64
+
+	memories    map[*memory]bool // those to which there is a capability
+	memoryBytes int
 
 	sessions    map[uint64]*session
 	sidBase     uint64
@@ -96,6 +101,7 @@ func New(cfg Config) *Kernel {
 		exec:      cfg.Executor,
 		tasks:     make(map[TaskID]*Task),
 		endpoints: make(map[uint32]*endpoint),
+		memories:  make(map[*memory]bool),
 		sessions:  make(map[uint64]*session),
 		sidBase:   uint64(cfg.Boot) << 32,
 		apps:      make(map[string]uint64),
@@ -118,6 +124,7 @@ func (k *Kernel) Stats() Stats {
 	defer k.mu.Unlock()
 	s := k.stats
 	s.QueuedBytes = k.queued
+	s.MemoryBytes, s.Memories = k.memoryBytes, len(k.memories)
 	s.Tasks = len(k.tasks)
 	s.Endpoints = len(k.endpoints)
 	s.Sessions = len(k.sessions)

@@ -15,6 +15,10 @@ const (
 	MaxParallel       = 256 // requests of one endpoint being served at once
 	MaxWaiting        = 64  // flows of control of one task that wait for room at one endpoint
 
+	MaxMemory       = 128 << 10 // bytes of one memory object
+	MaxOwnerMemory  = 1 << 20   // bytes of the memory objects of one task
+	MaxSystemMemory = 8 << 20   // bytes of memory objects in the whole system
+
 	MaxOps       = 64      // opcodes are below this
 	MaxTasks     = 4096    // live tasks
 	MaxSessions  = 64      // live sessions
@@ -33,4 +37,6 @@ const DefaultTimeout = 30 * time.Second
 const (
 	_ = uint(MaxSystemBytes - MaxOwnerBytes)
 	_ = uint(MaxDepth*MaxFrame - MaxOwnerBytes)
+	_ = uint(MaxOwnerMemory - MaxMemory)
+	_ = uint(MaxSystemMemory - 2*MaxOwnerMemory)
 )

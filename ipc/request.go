@@ -60,11 +60,14 @@ type Request struct {
 	Sender Sender
 	Stamp  Stamp
 	// Moved is the slot, in the service's table, of a capability that came
-	// along, or NoSlot. It is the service's to close.
+	// along, or NoSlot. It is the service's to close. Who revokes it empties the
+	// slot, and another request's may come into it: what parks and goes on uses
+	// the methods of Request, which know that capability and no other.
 	Moved Slot
 
 	kernel *Kernel
 	call   *call
+	moved  capability.Held
 	id     uint64 // of the call, which by now may be another one
 }
 

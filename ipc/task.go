@@ -54,6 +54,7 @@ type Task struct {
 	queuedBytes int // at all endpoints it owns
 	sentBytes   int // in queues anywhere, of what it sent, and what was sent because of that
 	owned       int // endpoints it owns
+	memoryBytes int // of the memory objects that it made and that are left
 }
 
 // TaskSpec describes a task to be made.

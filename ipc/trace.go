@@ -33,11 +33,18 @@ const (
 	SyscallClose
 	SyscallRevoke
 	SyscallCloseEndpoint
+	SyscallNewMemory
+	SyscallReadOnly
+	SyscallReadMemory
+	SyscallWriteMemory
+	SyscallMemorySize
 )
 
 var syscallText = [...]string{
 	SyscallClone: "clone", SyscallDerive: "derive", SyscallClose: "close", SyscallRevoke: "revoke",
 	SyscallCloseEndpoint: "close endpoint",
+	SyscallNewMemory:     "new memory", SyscallReadOnly: "read-only", SyscallReadMemory: "read memory",
+	SyscallWriteMemory: "write memory", SyscallMemorySize: "memory size",
 }
 
 // SyscallName says in a word which system call a number stands for.

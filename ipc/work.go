@@ -151,6 +151,9 @@ func (k *Kernel) accept(t *Task, ep *endpoint, c *call) *Work {
 		Op: c.op, Facet: ep.facet, Body: c.body, Sender: c.sender, Stamp: c.stamp,
 		Moved: moved, kernel: k, call: c, id: c.id,
 	}
+	if moved != NoSlot {
+		w.req.moved = t.table.Hold(moved)
+	}
 	if c.caller != nil {
 		w.fiber.deadline = c.caller.expires
 	}
