@@ -237,26 +237,34 @@ func (ep *endpoint) Made(c capability.Cap) {
 	}
 }
 
-// Died counts one less. With the last sender, those who asked to be told that
-// nobody is left are told.
+// Died counts one less. When the last sender goes, those who asked to know it
+// are told at the end of this kernel call: by then it is clear whether they have
+// lost their own capability too.
 func (ep *endpoint) Died(c capability.Cap) {
 	if c.Rights&capability.Send == 0 {
 		return
 	}
 	ep.senders--
-	if !ep.deserted() {
-		return
+	if ep.deserted() && len(ep.receivers) > 0 {
+		k := ep.owner.kernel
+		k.emptied = append(k.emptied, ep)
 	}
-	k := ep.owner.kernel
-	waiting := ep.receivers
-	ep.receivers = nil
-	for _, f := range waiting {
-		if f.recv.flags&SysEOF != 0 {
-			k.ready(f, PeerClosed)
-		} else {
-			ep.receivers = append(ep.receivers, f)
+}
+
+// tellDeserted tells those who wait with SysEOF where the last sender has gone.
+func (k *Kernel) tellDeserted() {
+	for _, ep := range k.emptied {
+		waiting := ep.receivers
+		ep.receivers = nil
+		for _, f := range waiting {
+			if f.recv.flags&SysEOF != 0 && ep.deserted() {
+				k.ready(f, PeerClosed)
+			} else {
+				ep.receivers = append(ep.receivers, f)
+			}
 		}
 	}
+	k.emptied = k.emptied[:0]
 }
 
 // deserted says whether nobody can send to it any more and somebody could.

@@ -81,6 +81,7 @@ type Kernel struct {
 
 	timers    *fiber
 	alarm     Time
+	emptied   []*endpoint // whose last sender went in this kernel call
 	woken     []wakeup
 	spare     []wakeup
 	freeCalls *call
@@ -156,6 +157,9 @@ func (k *Kernel) lock() {
 
 // unlock releases the kernel's lock and wakes whoever the holder made ready.
 func (k *Kernel) unlock() {
+	if len(k.emptied) > 0 {
+		k.tellDeserted()
+	}
 	switch len(k.woken) {
 	case 0:
 		k.mu.Unlock()

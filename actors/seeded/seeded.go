@@ -127,6 +127,23 @@ func (e *Executor) Run(stop func() bool) bool {
 	return true
 }
 
+// Settle runs till nobody can run at the present time.
+func (e *Executor) Settle() {
+	for len(e.ready) > 0 {
+		e.step()
+	}
+}
+
+// Pass settles and then lets d of virtual time go by: the deadlines in it come
+// in their order, and each is settled before the next.
+func (e *Executor) Pass(d time.Duration) {
+	end := e.now.Add(d)
+	for e.Settle(); e.alarm != 0 && e.alarm <= end; e.Settle() {
+		e.advance()
+	}
+	e.now = max(e.now, end)
+}
+
 func (e *Executor) step() {
 	i := e.rng.IntN(len(e.ready))
 	last := len(e.ready) - 1
