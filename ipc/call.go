@@ -130,6 +130,9 @@ func (k *Kernel) await(ctx context.Context, f *fiber, t *Task) Code {
 // fiber may wait all the same, for room or because of an injected fault.
 func (k *Kernel) send(f *fiber, deadline Time) Code {
 	t, m := f.task, &f.msg
+	if t.exited {
+		return Unavailable // It waited for room, and its own exit made some.
+	}
 	ep, code := k.target(t, m)
 	if code == OK && ep.inbox && !f.post.oneWay {
 		code = Unsupported // Nobody answers there.

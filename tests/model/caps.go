@@ -217,9 +217,11 @@ func (m *Model) exit(t *Task) {
 		return
 	}
 	t.Exited = true
-	for _, e := range m.Endpoints {
-		if e.Owner == t {
-			m.shut(e)
+	for _, inbox := range []bool{false, true} { // An inbox may still be told of requests that end.
+		for _, e := range m.Endpoints {
+			if e.Owner == t && e.Inbox == inbox {
+				m.shut(e)
+			}
 		}
 	}
 	m.failServing(t)

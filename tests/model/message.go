@@ -19,9 +19,6 @@ func (m *Model) send(number int, op Op) (Result, bool) {
 	if op.Kind == Send && !wellFormed(op) {
 		return code(ipc.InvalidArgument), false
 	}
-	if t.Exited {
-		return code(ipc.Unavailable), false
-	}
 	if op.Within != 0 {
 		f.Deadline = m.Now + op.Within
 	}
@@ -43,6 +40,9 @@ func wellFormed(op Op) bool {
 // try is the checks of a send, in their order, and then the queue. It answers
 // what the operation answers, or that it waits.
 func (m *Model) try(f *Flow) (c ipc.Code, waits bool) {
+	if f.Task.Exited {
+		return ipc.Unavailable, false
+	}
 	e, c := m.target(f)
 	if c != ipc.OK {
 		return c, false
@@ -143,6 +143,9 @@ func (m *Model) enqueue(f *Flow, e *Endpoint, token *Token) bool {
 		q.Cap, q.Home = c, f.Op.Move
 	}
 	e.Queue = append(e.Queue, q)
+	if f.Op.Move != ipc.NoSlot {
+		defer m.recheck() // Somebody may wait through what has moved.
+	}
 	if f.Op.Kind == Call {
 		q.Flow = f
 		m.begin(f, Reply, e)
