@@ -141,6 +141,9 @@ func (k *Kernel) GrantAuthority(t *Task) (Slot, error) {
 func (k *Kernel) grant(t *Task, c capability.Cap) (Slot, error) {
 	k.lock()
 	defer k.unlock()
+	if t.exited {
+		return NoSlot, Unavailable // Who is gone holds nothing.
+	}
 	slot, err := t.table.Insert(c)
 	return slot, slotError(err)
 }

@@ -61,6 +61,9 @@ func (m *Model) newTask(op Op) Result {
 
 func (m *Model) grant(op Op) Result {
 	t := m.Tasks[op.Task]
+	if t.Exited {
+		return code(ipc.Unavailable)
+	}
 	slot, ok := m.highestFree(t)
 	if !ok {
 		return code(ipc.NoSpace)

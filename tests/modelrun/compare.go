@@ -10,7 +10,7 @@ import (
 
 // compareState holds everything that can be seen of the kernel against the
 // model, and what must be true of each alone.
-func (w *World) compareState(ops []model.Op) error {
+func (w *World) compareState() error {
 	if err := w.kernel.Check(); err != nil {
 		return w.disagree("%v", err)
 	}

@@ -24,10 +24,6 @@ func (w *World) fit(op *model.Op) {
 		if len(w.tasks) >= maxTasks {
 			*op = model.Op{Kind: model.Pass}
 		}
-	case model.Grant: // Boot grants nothing to who is gone.
-		if len(w.tasks) > 0 && w.Model.Tasks[op.Task].Exited {
-			*op = model.Op{Kind: model.Pass}
-		}
 	case model.StartSession:
 		if len(w.Model.Sessions) >= maxSessions {
 			*op = model.Op{Kind: model.Pass}

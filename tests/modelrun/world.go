@@ -42,8 +42,10 @@ type World struct {
 	results map[int]model.Result // of operations that have ended since the last step
 	spoiled error                // a buffer that the kernel should have left alone
 	order   []turn
-	history []string
-	left    int // sessions of earlier worlds on this kernel that were never ended
+	history []model.Op
+	last    model.Result // of an operation that has ended
+	quiet   bool         // what is done was compared before, as the beginning of another walk
+	left    int          // sessions of earlier worlds on this kernel that were never ended
 }
 
 // turn is something that happened in the kernel, in its order: an operation that
@@ -118,11 +120,17 @@ func (w *World) tap(e ipc.TraceEvent) {
 	}
 }
 
-// History lists what was done, one step a line.
-func (w *World) History() string { return strings.Join(w.history, "\n") }
+// History lists what was done, one operation a line.
+func (w *World) History() string {
+	var b strings.Builder
+	for n, op := range w.history {
+		fmt.Fprintf(&b, "%d: %s\n", n, describe(op))
+	}
+	return b.String()
+}
 
 func (w *World) disagree(format string, args ...any) error {
-	return fmt.Errorf("%w after\n%s\n%s", ErrDisagree, w.History(), fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w after\n%s%s", ErrDisagree, w.History(), fmt.Sprintf(format, args...))
 }
 
 // Do does operations that begin at the same time, lets everything happen that
@@ -132,7 +140,7 @@ func (w *World) Do(ops ...model.Op) error {
 	first := w.started
 	for i := range ops {
 		w.fit(&ops[i])
-		w.history = append(w.history, fmt.Sprintf("%d: %s", w.started, describe(ops[i])))
+		w.history = append(w.history, ops[i])
 		w.started++
 		w.launch(w.started-1, ops[i])
 	}
@@ -157,8 +165,14 @@ func (w *World) Do(ops ...model.Op) error {
 	}
 	w.order = w.order[:0]
 	w.retire()
-	return w.compareState(ops)
+	if w.quiet {
+		return nil
+	}
+	return w.compareState()
 }
+
+// Last is the answer of the operation that was the last one to end.
+func (w *World) Last() model.Result { return w.last }
 
 // retire ends the coroutines of services that have exited.
 func (w *World) retire() {
@@ -213,6 +227,7 @@ func (w *World) compareDone(what string, done []model.Done) error {
 		if !ok {
 			return w.disagree("%s: %d goes on; the model says %v", what, d.Op, d.Result)
 		}
+		w.last = got
 		if got != d.Result {
 			return w.disagree("%s: %d ended with %v; the model says %v", what, d.Op, got, d.Result)
 		}
