@@ -17,6 +17,8 @@ var table = []row{
 		"rights, tables and the token's bytes need nobody"},
 	{"ipc/frame", "",
 		"the bytes of the target OS's messages"},
+	{"ipc/inbox", "capability ipc ipc/frame",
+		"a client that tells answers apart"},
 	{"ipc", "capability ipc/frame",
 		"the router sees bytes only"},
 	{"ipc/wire", "ipc google.golang.org/protobuf/...",
