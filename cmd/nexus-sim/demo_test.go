@@ -33,7 +33,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	s := newSim(t)
 	for range 2 {
-		e := s.run("", "demo", "--state", "build/os")
+		e := s.run("", "demo", "--state", "build/os", "--audit", "audit")
 		if e.status != 0 || e.err != "" || !strings.HasPrefix(e.out, "state directory: build/os\n") {
 			t.Fatalf("status %d\n%s%s", e.status, e.out, e.err)
 		}
@@ -51,6 +51,11 @@ func TestDemo(t *testing.T) {
 		}
 		if lines := strings.Count(e.out, "\n"); lines > 130 {
 			t.Errorf("%d lines are more than anybody reads", lines)
+		}
+	}
+	for boot := 1; boot <= 4; boot++ {
+		if first := fmt.Sprintf(`{"id":"p%d-1",`, boot); strings.Count(s.read("audit"), first) != 1 {
+			t.Errorf("the first decision of boot %d is not on record", boot)
 		}
 	}
 }

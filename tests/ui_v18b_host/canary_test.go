@@ -129,6 +129,7 @@ func canaryBoot(d disk.Disk) error {
 		Tap:    func(e ipc.TraceEvent) { fmt.Printf("%+v\n", e) },
 		Crash:  func(r *ipc.PanicReport) { show(r, *r); fmt.Println("panicked") },
 		Audit:  func(r policyd.Record) { show(r) },
+		Denied: func(d ipc.Denial) { show(d) },
 		Report: func(line string) { fmt.Println(line) },
 	})
 	if err != nil {
