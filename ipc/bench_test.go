@@ -105,3 +105,18 @@ func BenchmarkCheckedCallOwn(b *testing.B) {
 		}
 	})
 }
+// BenchmarkRefusedCall is a call whose token is forged: it is refused, and
+// leaves an audit record.
+func BenchmarkRefusedCall(b *testing.B) {
+	s := newSystem(b)
+	forged := s.token
+	forged[50] ^= 1
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if _, err := s.app.Call(ctx, ipc.Msg{Slot: s.slot, Op: 1, Token: &forged, Move: ipc.NoSlot}, nil); err != ipc.Denied {
+			b.Fatal(err)
+		}
+	}
+}
