@@ -97,6 +97,8 @@ type SlotView struct {
 	Endpoint uint32
 	Owner    string
 	Facet    uint8
+	// Size belongs to capabilities of memory objects: their bytes.
+	Size int
 }
 
 // viewTasks shows all tasks, in the order of their making.
@@ -106,8 +108,11 @@ func (k *Kernel) viewTasks() (all []TaskView) {
 		v := TaskView{ID: id, Name: t.name}
 		t.table.Each(func(slot Slot, c capability.Cap) {
 			s := SlotView{Slot: slot, Kind: c.Kind, Rights: c.Rights}
-			if ep, ok := c.Object.(*endpoint); ok {
-				s.Endpoint, s.Owner, s.Facet = ep.id, ep.owner.name, ep.facet
+			switch o := c.Object.(type) {
+			case *endpoint:
+				s.Endpoint, s.Owner, s.Facet = o.id, o.owner.name, o.facet
+			case *memory:
+				s.Size = len(o.bytes)
 			}
 			v.Slots = append(v.Slots, s)
 		})

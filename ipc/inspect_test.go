@@ -99,6 +99,10 @@ func TestInspectorIsFixed(t *testing.T) {
 func TestInspect(t *testing.T) {
 	w := newWorld(t, rig.NewSeeded(t, 1, nil), plan{})
 	c, see := w.app("app"), w.inspector()
+	vmo, err := c.task.NewMemory(12345)
+	if err != nil {
+		t.Fatal(err)
+	}
 	v, err := see.task.Inspect(see.slot)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +120,10 @@ func TestInspect(t *testing.T) {
 	all := capability.AllRights
 	for name, want := range map[string]ipc.TaskView{
 		"desk": {ID: w.svc.ID()},
-		"app":  {ID: c.task.ID(), Slots: []ipc.SlotView{{Slot: c.slot, Kind: capability.KindEndpoint, Rights: capability.Send, Endpoint: 1, Owner: "desk"}}},
+		"app": {ID: c.task.ID(), Slots: []ipc.SlotView{
+			{Slot: c.slot, Kind: capability.KindEndpoint, Rights: capability.Send, Endpoint: 1, Owner: "desk"},
+			{Slot: vmo, Kind: capability.KindVMO, Rights: capability.Map, Size: 12345},
+		}},
 		"init": {ID: w.Init.ID(), Slots: []ipc.SlotView{
 			{Slot: w.ep, Kind: capability.KindEndpoint, Rights: all, Endpoint: 1, Owner: "desk"},
 			{Slot: w.ep + 1, Kind: capability.KindEndpointFactory, Rights: capability.Manage},

@@ -30,6 +30,8 @@ var reasons = map[string]string{
 	"nothing to move":          "the slot to move holds nothing",
 	"fixed capability":         "the capability to move stays with the task that it was made for",
 	"takes no capability":      "the endpoint takes no capabilities",
+	"nowhere to answer":        "what travels along is no SEND on an open inbox, so that there is nowhere to answer",
+	"no nonce":                 "the message has no room for a nonce",
 	"no rule":                  "the subject has no rule",
 	"not in rule":              "the subject's rule does not have the action",
 	"rule":                     "the subject's rule has the action",
