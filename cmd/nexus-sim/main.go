@@ -45,6 +45,7 @@ func commands() []command {
 		{"boot", "boot on a state directory and run a script", runBoot},
 		{"run", "play a scenario; bin/nexus-sim-insecure does it by seed", runRun},
 		{"replay", "play a trace or a failure again, to the same bytes", runReplay},
+		{"trace", "draw a trace: for Mermaid, for Perfetto, or as text", runTrace},
 		{"explain", "say in words why a request was refused, from a file of --audit", runExplain},
 		{"explore", "look for seeds under which a promise is not kept", runExplore},
 		{"shell", "a prompt with the verbs of scripts", runShell},

@@ -47,10 +47,13 @@ func runReplay(args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	text, err := os.ReadFile(f.file)
 	if bySeed == nil {
+		if h, bad := trace.Read(text); bad == nil && h.Live {
+			return f.live()
+		}
 		return otherBuild("replay " + quotedArg(f.file))
 	}
-	text, err := os.ReadFile(f.file)
 	if err != nil {
 		return err
 	}
@@ -90,12 +93,20 @@ func (f *replayFlags) source(text []byte) (*scenario.Scenario, uint64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", f.file, err)
 	}
+	if h.Live {
+		return nil, 0, f.live()
+	}
 	if h.Build != buildID() && !f.other {
 		return nil, 0, fmt.Errorf("%s: %w: it was made by build %s, and this is %s; --other-build tries all the same",
 			f.file, trace.ErrVersion, h.Build, buildID())
 	}
 	s, err := scenario.Parse(h.Scenario, h.Text)
 	return s, h.Seed, err
+}
+
+// live says what can be done with the trace of a run without a seed.
+func (f *replayFlags) live() error {
+	return fmt.Errorf("%s: %w; to draw it: nexus-sim trace %s", f.file, trace.ErrLive, quotedArg(f.file))
 }
 
 func isTerminalStream(r io.Reader) bool {

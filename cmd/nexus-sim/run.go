@@ -142,9 +142,6 @@ func loadManifest(name string) (*scenario.Manifest, error) {
 
 // runOrdinary plays on goroutines, with real time and disk.
 func runOrdinary(f runFlags, s *scenario.Scenario, p *printer, std streams) error {
-	if f.trace != "" {
-		return fmt.Errorf("%w: run: a trace is for runs by seed", errUsage)
-	}
 	warnMode(p, std.err)
 	if f.state == "" {
 		dir, err := os.MkdirTemp("", "nexus-sim-")
@@ -163,8 +160,24 @@ func runOrdinary(f runFlags, s *scenario.Scenario, p *printer, std streams) erro
 		return err
 	}
 	records.listen(&st.Machine.Boot)
-	o, err := playUntil(s, st, f.timeout)
-	return errors.Join(records.close(firstOf(err, o.Err)), writeTimeline(f.timeline, line))
+	return errors.Join(records.close(playOrdinary(f, s, st)), writeTimeline(f.timeline, line))
+}
+
+// playOrdinary plays on goroutines. It writes a trace if one is asked for, which
+// can be drawn and not be played again.
+func playOrdinary(f runFlags, s *scenario.Scenario, st scenario.Stage) error {
+	if f.trace == "" {
+		o, err := playUntil(s, st, f.timeout)
+		return firstOf(err, o.Err)
+	}
+	file, err := os.OpenFile(f.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	w := trace.NewWriter(file, trace.Header{Build: buildID(), Live: true, Scenario: s.Name, Text: s.Text})
+	o, err := playUntil(s, recording(st, w), f.timeout)
+	err = firstOf(err, o.Err)
+	return errors.Join(err, w.Close(trace.End{Boots: o.Boots, Err: err}), file.Close())
 }
 
 // stage is a stage before which the printer sits, and who draws, if somebody does.
@@ -238,16 +251,21 @@ func firstOf(errs ...error) error {
 func recorded(s *scenario.Scenario, st *scenario.Seeded, seed uint64, timeout time.Duration) ([]byte, error) {
 	var text bytes.Buffer
 	w := trace.NewWriter(&text, trace.Header{Build: buildID(), Seed: seed, Scenario: s.Name, Text: s.Text})
-	marker, result, event := st.Marker, st.Result, st.Event
-	st.Marker = func(line string) { w.Marker(line); call(marker, line) }
-	st.Result = func(r script.Result) { w.Result(r); call(result, r) }
-	st.Event = func(e traceEvent) { w.Event(e); call(event, e) }
-	o, err := playUntil(s, st.Stage, timeout)
+	o, err := playUntil(s, recording(st.Stage, w), timeout)
 	if err != nil {
 		return nil, err
 	}
 	err = w.Close(trace.End{Boots: o.Boots, Steps: st.Steps(), Virtual: st.VirtualTime(), Disk: st.DiskHash(), Err: o.Err})
 	return text.Bytes(), firstOf(o.Err, err)
+}
+
+// recording is the stage with a trace's writer before it.
+func recording(st scenario.Stage, w *trace.Writer) scenario.Stage {
+	marker, result, event := st.Marker, st.Result, st.Event
+	st.Marker = func(line string) { w.Marker(line); call(marker, line) }
+	st.Result = func(r script.Result) { w.Result(r); call(result, r) }
+	st.Event = func(e traceEvent) { w.Event(e); call(event, e) }
+	return st
 }
 
 func call[T any](fn func(T), what T) {

@@ -1,10 +1,12 @@
 // Package trace writes down what happened in a play, event by event, and reads
 // it again. docs/spec/trace.md specifies the format, which is text: a header
 // with everything that is needed to play it once more, one line for each event
-// of the kernel, each marker and each outcome, and an end with digests.
+// of the kernel, each marker and each outcome, and an end with digests. It draws
+// what it has read as a Mermaid sequence diagram or as Chrome's trace events.
 //
-// A trace holds no payload, no credential and no value but those that the
-// scenario in its header has. The package touches no file.
+// A trace holds no payload, and no credential or value but those that the
+// scenario in its header has and that its verbs found out; drawings hold none at
+// all. The package touches no file.
 package trace
 
 import (
@@ -17,8 +19,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
-	"nexus.internal/os/capability"
 	"nexus.internal/os/cmd/script"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
@@ -32,6 +34,7 @@ const (
 	magic         = "nexus-trace "
 	buildKey      = "build: "
 	seedKey       = "seed: "
+	noSeed        = "none"
 	scenarioKey   = "scenario: "
 	quoted        = "| "
 	eventsHeading = "events:"
@@ -43,11 +46,12 @@ const (
 type Header struct {
 	Build    string // of the binary: its commit
 	Seed     uint64
+	Live     bool   // played on goroutines, without a seed: nobody can play it again
 	Scenario string // the name of the file
 	Text     []byte // the whole file
 }
 
-// End is what a trace ends with.
+// End is what a trace ends with. One without a seed has only boots and error.
 type End struct {
 	Boots   int
 	Steps   uint64
@@ -58,21 +62,28 @@ type End struct {
 
 // Writer writes a trace. Its methods are called for everything in the order in
 // which it happens; they remember the first error of writing, which Close
-// returns.
+// returns. It is safe for concurrent use, as a Timeline is.
 type Writer struct {
+	mu    sync.Mutex
 	out   *bufio.Writer
 	sum   hash.Hash
+	live  bool
 	names Names
+	over  bool // closed: nothing more is written
 	err   error
 }
 
 // NewWriter writes the header.
 func NewWriter(w io.Writer, h Header) *Writer {
-	t := &Writer{sum: sha256.New(), names: NewNames()}
+	t := &Writer{sum: sha256.New(), live: h.Live, names: NewNames()}
 	t.out = bufio.NewWriter(io.MultiWriter(w, t.sum))
 	t.line("%s%d", magic, Version)
 	t.line("%s%s", buildKey, h.Build)
-	t.line("%s%d", seedKey, h.Seed)
+	if h.Live {
+		t.line("%s%s", seedKey, noSeed)
+	} else {
+		t.line("%s%d", seedKey, h.Seed)
+	}
 	t.line("%s%s", scenarioKey, strconv.Quote(h.Scenario))
 	for line := range strings.Lines(string(h.Text)) {
 		t.line("%s%s", quoted, strings.TrimSuffix(line, "\n"))
@@ -82,37 +93,61 @@ func NewWriter(w io.Writer, h Header) *Writer {
 }
 
 func (t *Writer) line(format string, args ...any) {
+	if t.over {
+		return
+	}
 	if _, err := fmt.Fprintf(t.out, format+"\n", args...); err != nil && t.err == nil {
 		t.err = err
 	}
 }
 
 // Marker notes a line of the console.
-func (t *Writer) Marker(line string) { t.line("marker %s", strconv.Quote(line)) }
+func (t *Writer) Marker(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.line("marker %s", strconv.Quote(line))
+}
 
 // Result notes the outcome of a line of the script.
 func (t *Writer) Result(r script.Result) {
-	outcome := "ok"
-	if r.Err != nil {
-		outcome = script.Kind(r.Err)
-	}
 	strand := ""
 	if r.Strand != "" {
 		strand = " strand=" + strconv.Quote(r.Strand)
 	}
-	t.line("result %d%s %s %s %s", r.Line, strand, r.Verb, outcome, strconv.Quote(r.Text))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.line("result %d%s %s %s %s", r.Line, strand, r.Verb, outcome(r.Err), strconv.Quote(r.Text))
+}
+
+// outcome is a line's, in one word.
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return script.Kind(err)
 }
 
 // Event notes an event of the kernel.
-func (t *Writer) Event(e ipc.TraceEvent) { t.line("%s", t.names.Text(e)) }
+func (t *Writer) Event(e ipc.TraceEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.line("%s", t.names.Text(e))
+}
 
-// Close writes the end.
+// Close writes the end. What comes later is not written: the services of a run
+// that did not stop in time may still be at work.
 func (t *Writer) Close(e End) error {
-	outcome := "ok"
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	came := "ok"
 	if e.Err != nil {
-		outcome = e.Err.Error()
+		came = e.Err.Error()
 	}
-	t.line("%sboots=%d steps=%d virtual=%dns disk=%x outcome=%s", endKey, e.Boots, e.Steps, e.Virtual, e.Disk, strconv.Quote(outcome))
+	played := ""
+	if !t.live {
+		played = fmt.Sprintf(" steps=%d virtual=%dns disk=%x", e.Steps, e.Virtual, e.Disk)
+	}
+	t.line("%sboots=%d%s outcome=%s", endKey, e.Boots, played, strconv.Quote(came))
 	if err := t.out.Flush(); err != nil && t.err == nil {
 		t.err = err
 	}
@@ -120,92 +155,16 @@ func (t *Writer) Close(e End) error {
 	if err := t.out.Flush(); err != nil && t.err == nil {
 		t.err = err
 	}
+	t.over = true
 	return t.err
 }
 
-// Names are what tasks and endpoints are called, as the trace itself says.
-type Names struct {
-	tasks  map[ipc.TaskID]string
-	facets map[uint32]uint16
-}
-
-// NewNames knows nobody but the kernel.
-func NewNames() Names {
-	return Names{tasks: map[ipc.TaskID]string{0: "kernel"}, facets: make(map[uint32]uint16)}
-}
-
-// learn takes in what an event says of names. A new boot begins anew.
-func (n *Names) learn(e ipc.TraceEvent) {
-	switch e.Kind {
-	case ipc.TraceTask:
-		if e.From == 1 {
-			*n = NewNames()
-		}
-		n.tasks[e.From] = e.Name
-	case ipc.TraceEndpoint:
-		n.facets[e.Endpoint] = e.Op
-	}
-}
-
-// task is a task's name with its number, because apps have one name.
-func (n *Names) task(id ipc.TaskID) string {
-	name := n.tasks[id]
-	if name == "app" {
-		return name + strconv.FormatUint(uint64(id), 10)
-	}
-	return name
-}
-
-var kinds = map[ipc.EventKind]string{
-	ipc.TraceSend: "send", ipc.TraceDeliver: "deliver", ipc.TraceReply: "reply", ipc.TraceRefuse: "refuse",
-	ipc.TraceExpire: "expire", ipc.TraceMark: "mark", ipc.TraceStart: "start", ipc.TraceCrash: "crash",
-	ipc.TraceExit: "exit", ipc.TraceSession: "session", ipc.TraceToken: "token", ipc.TraceOffload: "offload",
-	ipc.TraceFault: "fault", ipc.TraceTask: "task", ipc.TraceEndpoint: "endpoint",
-}
-
-var sessionWords = map[uint16]string{
-	ipc.SessionStarted: "started", ipc.SessionOpened: "opened", ipc.SessionSealed: "sealed", ipc.SessionEnded: "ended",
-}
-
-// Text is an event's line.
-func (n *Names) Text(e ipc.TraceEvent) string {
-	n.learn(e)
-	head := fmt.Sprintf("%d %s", e.Time, kinds[e.Kind])
-	from, to := n.task(e.From), n.task(e.To)
-	switch e.Kind {
-	case ipc.TraceTask:
-		return fmt.Sprintf("%s %d %s", head, e.From, e.Name)
-	case ipc.TraceEndpoint:
-		return fmt.Sprintf("%s %d %s.%d", head, e.Endpoint, to, e.Op)
-	case ipc.TraceSession:
-		return fmt.Sprintf("%s %s by %s sid=%d user=%s", head, sessionWords[e.Op], from, e.SID, e.Name)
-	case ipc.TraceToken:
-		return fmt.Sprintf("%s by %s for %s sid=%d", head, from, to, e.SID)
-	case ipc.TraceMark, ipc.TraceStart, ipc.TraceCrash, ipc.TraceExit, ipc.TraceOffload:
-		return fmt.Sprintf("%s %s", head, from)
-	case ipc.TraceExpire:
-		return fmt.Sprintf("%s %s", head, from)
-	case ipc.TraceFault:
-		return fmt.Sprintf("%s at %s.%s", head, to, wire.OpName(n.tasks[e.To], e.Op))
-	}
-	line := fmt.Sprintf("%s %d %s>%s.%d %s %d bytes", head, e.Call, from, to, n.facets[e.Endpoint], wire.OpName(n.tasks[e.To], e.Op), e.Size)
-	if e.SID != 0 {
-		line += fmt.Sprintf(" sid=%d app=%s", e.SID, e.Name)
-	}
-	if e.Kind == ipc.TraceReply || e.Kind == ipc.TraceRefuse {
-		line += " " + strings.ReplaceAll(e.Code.Error(), " ", "-")
-	}
-	if e.Refusal != capability.Accepted {
-		line += " because=" + strings.ReplaceAll(e.Refusal.String(), " ", "-")
-	}
-	return line
-}
-
-// Ways in which a trace cannot be read.
+// Ways in which a trace cannot be read, or not be replayed.
 var (
 	ErrNotTrace = errors.New("not a trace")
 	ErrVersion  = errors.New("a trace of another version")
 	ErrDamaged  = errors.New("a damaged trace")
+	ErrLive     = errors.New("a trace of a run without a seed: it can be drawn, and nobody can play it again")
 )
 
 // Is says whether a text begins as a trace does.
@@ -252,7 +211,9 @@ func header(lines []string) (h Header, err error) {
 		case strings.HasPrefix(bare, buildKey):
 			h.Build = bare[len(buildKey):]
 		case strings.HasPrefix(bare, seedKey):
-			h.Seed, err = strconv.ParseUint(bare[len(seedKey):], 10, 64)
+			if h.Live = bare[len(seedKey):] == noSeed; !h.Live {
+				h.Seed, err = strconv.ParseUint(bare[len(seedKey):], 10, 64)
+			}
 		case strings.HasPrefix(bare, scenarioKey):
 			h.Scenario, err = strconv.Unquote(bare[len(scenarioKey):])
 		case strings.HasPrefix(bare, quoted):
