@@ -90,8 +90,9 @@ type lane struct {
 
 // flight is a request that has no reply yet.
 type flight struct {
-	first           Entry // the sending, or the delivery if that is all there is
-	sent, delivered uint64
+	first           Entry  // the sending, or the delivery if that is all there is
+	sent, delivered uint64 // where they are drawn
+	queued          uint64 // kernel time between them
 	call, serve     *lane
 }
 
@@ -258,10 +259,14 @@ func (c *chrome) deliver(e Entry) {
 		c.open[e.Call] = f
 	}
 	if f.serve == nil {
-		f.delivered, f.serve = c.now, c.lane(e.To, serving)
+		f.delivered, f.queued, f.serve = c.now, e.since(f.first), c.lane(e.To, serving)
 		f.serve.busy = true
 	}
 }
+
+// since is how much kernel time has passed since another entry; none in a trace
+// whose time goes back.
+func (e *Entry) since(before Entry) uint64 { return e.Time - min(e.Time, before.Time) }
 
 func (c *chrome) reply(e Entry) {
 	if c.open[e.Call] == nil {
@@ -279,7 +284,7 @@ func (c *chrome) receive(e Entry) {
 		return
 	}
 	args, to := arguments(e), c.lane(e.To, serving)
-	args["queued_ns"] = c.now - f.sent
+	args["queued_ns"] = e.since(f.first)
 	c.slice(e.words(), "message", to, c.now, c.now+1, args)
 	c.flow(f.call, f.sent, to, c.now)
 	c.end(e.Call, "received", 0)
@@ -310,7 +315,7 @@ func (c *chrome) end(id uint64, code string, size int) {
 		return
 	}
 	if f.call != nil {
-		args["queued_ns"] = f.delivered - f.sent
+		args["queued_ns"] = f.queued
 		c.flow(f.call, f.sent, f.serve, f.delivered)
 	}
 	f.serve.busy = false

@@ -15,6 +15,38 @@ import (
 // golden is a trace with every kind of event: the vector of docs/spec/trace.md.
 const golden = "testdata/golden.trace"
 
+// canary is a secret's value, which a verb found out.
+const canary = "a value that nobody draws"
+
+// secondBoot has messages to inboxes, requests side by side, and calls that
+// nothing came of.
+var secondBoot = []ipc.TraceEvent{
+	{Time: 1, Kind: ipc.TraceTask, From: 1, Name: "init"},
+	{Time: 1, Kind: ipc.TraceTask, From: 2, Name: "keystored"},
+	{Time: 1, Kind: ipc.TraceTask, From: 3, Name: "app"},
+	{Time: 1, Kind: ipc.TraceEndpoint, From: 1, To: 2, Endpoint: 5},
+	{Time: 1, Kind: ipc.TraceEndpoint, From: 3, To: 3, Endpoint: 6, Name: "inbox"},
+	{Time: 2, Kind: ipc.TraceSend, Call: 1, From: 3, To: 2, Endpoint: 5, Op: 2, Size: 40, SID: 9, Name: "notes"},
+	{Time: 2, Kind: ipc.TraceSend, Call: 2, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 50, SID: 9, Name: "notes"},
+	{Time: 3, Kind: ipc.TraceDeliver, Call: 1, From: 3, To: 2, Endpoint: 5, Op: 2, Size: 40, SID: 9, Name: "notes"},
+	{Time: 3, Kind: ipc.TraceDeliver, Call: 2, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 50, SID: 9, Name: "notes"},
+	{Time: 1500, Kind: ipc.TraceReply, Call: 1, From: 3, To: 2, Endpoint: 5, Op: 2, Size: 30, SID: 9, Name: "notes"},
+	{Time: 1501, Kind: ipc.TraceRefuse, Call: 2, From: 3, To: 2, Endpoint: 5, Op: 1, SID: 9, Name: "notes", Code: ipc.Denied, Refusal: capability.RefusedStale},
+	{Time: 1501, Kind: ipc.TraceReply, Call: 2, From: 3, To: 2, Endpoint: 5, Op: 1, SID: 9, Name: "notes", Code: ipc.Denied},
+	{Time: 2000, Kind: ipc.TraceSend, Call: 3, From: 2, To: 3, Endpoint: 6, Op: 2, Size: 12},
+	{Time: 2600, Kind: ipc.TraceReceive, Call: 3, From: 2, To: 3, Endpoint: 6, Op: 2, Size: 12, Slot: 4},
+	{Time: 2601, Kind: ipc.TraceReceive, To: 3, Slot: 4, Code: ipc.QueueEmpty},
+	{Time: 2602, Kind: ipc.TraceSyscall, From: 3, Op: ipc.SyscallClone, Slot: 4},
+	{Time: 2603, Kind: ipc.TraceSyscall, From: 3, To: 3, Endpoint: 6, Op: ipc.SyscallCloseEndpoint, Slot: 4, Code: ipc.PermissionDenied},
+	{Time: 2604, Kind: ipc.TraceSyscall, From: 3, Op: 999, Slot: ipc.NoSlot, Size: 7},
+	{Time: 2605, Kind: 99, From: 3, Size: 7},
+	{Time: 3000, Kind: ipc.TraceSend, Call: 4, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
+	{Time: 3000, Kind: ipc.TraceSend, Call: 5, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
+	{Time: 3001, Kind: ipc.TraceDeliver, Call: 5, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
+	{Time: 9000, Kind: ipc.TraceExpire, Call: 4, From: 3, Code: ipc.TimedOut},
+	{Time: 9001, Kind: ipc.TraceSend, Call: 6, From: 2, To: 3, Endpoint: 6, Op: 2, Size: 12},
+}
+
 func write(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -43,8 +75,12 @@ func write(t *testing.T) []byte {
 	}
 	w.Marker("keystore: ready")
 	w.Result(script.Result{Line: 3, Verb: "boot", Text: "boot 1"})
-	w.Result(script.Result{Line: 4, Strand: "a", Verb: "get", Err: ipc.Denied})
-	if err := w.Close(End{Boots: 1, Steps: 12, Virtual: 9, Err: errors.New("as it had to")}); err != nil {
+	w.Result(script.Result{Line: 4, Strand: "a b", Verb: "get", Err: ipc.Denied})
+	w.Result(script.Result{Line: 5, Strand: "a b", Verb: "get", Text: canary})
+	for _, e := range secondBoot {
+		w.Event(e)
+	}
+	if err := w.Close(End{Boots: 2, Steps: 12, Virtual: 9010, Err: errors.New("as it had to")}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -112,6 +148,27 @@ func TestDifference(t *testing.T) {
 	}
 }
 
+// A trace of a run without a seed says so, and has no seed and no digest of a
+// disk.
+func TestLive(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b, Header{Build: "0123abc", Live: true, Scenario: "s", Text: []byte("boot\n")})
+	if err := w.Close(End{Boots: 1}); err != nil {
+		t.Fatal(err)
+	}
+	w.Marker("too late")
+	h, err := Read(b.Bytes())
+	if err != nil || !h.Live || h.Seed != 0 || string(h.Text) != "boot\n" {
+		t.Errorf("read %+v, %v", h, err)
+	}
+	if !strings.Contains(b.String(), "seed: none\n") || !strings.Contains(b.String(), "\nend: boots=1 outcome=\"ok\"\nsum: ") {
+		t.Errorf("written:\n%s", b.String())
+	}
+	if h, err := Read(write(t)); err != nil || h.Live {
+		t.Errorf("one by seed: %+v, %v", h, err)
+	}
+}
+
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("full") }
@@ -174,7 +231,7 @@ func FuzzRead(f *testing.F) {
 		if err := NewWriter(&again, h).Close(End{}); err != nil {
 			t.Error(err)
 		}
-		if same, err := Read(again.Bytes()); err != nil || same.Seed != h.Seed || same.Scenario != h.Scenario {
+		if same, err := Read(again.Bytes()); err != nil || same.Seed != h.Seed || same.Live != h.Live || same.Scenario != h.Scenario {
 			t.Errorf("what was read cannot be written: %v, %+v, %+v", err, h, same)
 		}
 	})
