@@ -19,9 +19,13 @@ func send(r *Strand, a []string) (string, error) {
 	if err != nil {
 		return "", usage("%q is not hexadecimal", a[3])
 	}
+	other, err := r.others(a[4:])
+	if err != nil {
+		return "", err
+	}
 	text := ""
 	err = r.AsApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
-		m := ipc.Msg{Body: body, Move: ipc.NoSlot}
+		m := ipc.Msg{Body: body, Move: ipc.NoSlot, Token: other}
 		service := ""
 		if m.Slot, service, err = r.address(app, a[1]); err != nil {
 			return err
@@ -29,14 +33,48 @@ func send(r *Strand, a []string) (string, error) {
 		if m.Op, err = opcode(service, a[2]); err != nil {
 			return err
 		}
-		if m.Token, err = r.token(app, a[0], a[4:]); err != nil {
-			return err
+		if m.Token == nil {
+			if m.Token, err = r.token(app, a[0], a[4:]); err != nil {
+				return err
+			}
 		}
 		reply, err := app.Task.Call(ctx, m, nil)
 		text = hex.EncodeToString(reply.Body)
+		if err != nil && text != "" {
+			err = &Refused{Err: err, Body: reply.Body}
+		}
 		return err
 	})
 	return foundOut(text, err)
+}
+
+// Refused is a refusal that came with a body. Its text is that of the refusal.
+type Refused struct {
+	Err  error
+	Body []byte
+}
+
+func (e *Refused) Error() string { return e.Err.Error() }
+
+// Unwrap returns the refusal.
+func (e *Refused) Unwrap() error { return e.Err }
+
+// others is the token that of:USER/APP means, of an app that is launched if it
+// does not run; nil for any other word.
+func (r *Strand) others(words []string) (*capability.Token, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	name, ok := strings.CutPrefix(words[0], "of:")
+	if !ok {
+		return nil, nil
+	}
+	app, err := r.app(name, boot.AppRights)
+	if err != nil {
+		return nil, err
+	}
+	token := app.Config.Token
+	return &token, nil
 }
 
 // address is the slot that a word means in an app's table, and whose it is if
@@ -99,7 +137,7 @@ func (r *Strand) token(app *boot.App, name string, words []string) (*capability.
 	}
 	b, err := hex.DecodeString(word)
 	if err != nil || len(b) != capability.TokenSize {
-		return nil, usage("a token is own, none, old, flip:BIT, or %d bytes in hexadecimal", capability.TokenSize)
+		return nil, usage("a token is own, none, old, flip:BIT, of:USER/APP, or %d bytes in hexadecimal", capability.TokenSize)
 	}
 	return (*capability.Token)(b), nil
 }
