@@ -223,6 +223,44 @@ func TestWipe(t *testing.T) {
 	Wipe(&StartSessionRequest{User: "alice"})
 }
 
+// TestOneEncoding: what means the same in other bytes of the same number is
+// refused, too. Everything else that protobuf takes has another length.
+func TestOneEncoding(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		into  proto.Message
+		order []byte
+	}{
+		{"fields in another order", new(PutRequest), []byte{2<<3 | 2, 1, 'v', 1<<3 | 2, 1, 'n'}},
+		{"two numbers that are not packed", new(KeepProtectorsRequest), []byte{3 << 3, 1, 3 << 3, 2}},
+		{"one that is not packed, in a longer form", new(KeepProtectorsRequest), []byte{3 << 3, 0x81, 0}},
+		{"a nested message before what stands before it", new(CreateUserRequest), []byte{2<<3 | 2, 2, 1 << 3, 1, 1<<3 | 2, 1, 'u'}},
+	} {
+		if err := decoder.Unmarshal(c.order, c.into); err != nil || encoder.Size(c.into) != len(c.order) {
+			t.Fatalf("%s: protobuf itself refuses it, so that it shows nothing: %v", c.what, err)
+		}
+		if err := Decode(c.order, c.into); !errors.Is(err, ipc.Malformed) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+// TestDecodeLimit: no frame is longer, whatever it is a message of.
+func TestDecodeLimit(t *testing.T) {
+	overhead := len(encoded(t, &GetReply{Value: make([]byte, ipc.MaxFrame-100)})) - (ipc.MaxFrame - 100)
+	for n, wanted := range map[int]error{
+		ipc.MaxFrame - 1: nil, ipc.MaxFrame: nil, ipc.MaxFrame + 1: ipc.Malformed,
+	} {
+		b, err := encoder.Marshal(&GetReply{Value: make([]byte, n-overhead)})
+		if err != nil || len(b) != n {
+			t.Fatal(len(b), err)
+		}
+		if err := Decode(b, new(GetReply)); !errors.Is(err, wanted) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 // TestFailedDecodeIsWiped: what was read before the fault was found is wiped.
 func TestFailedDecodeIsWiped(t *testing.T) {
 	b := encoded(t, &PutRequest{Name: "n", Value: []byte(secretText)})
@@ -345,7 +383,7 @@ func TestOpcodesAreDistinct(t *testing.T) {
 }
 
 // FuzzMux gives every operation of every service any bytes as a request: no
-// panic, and a handler sees only what encodes to a request of its type again.
+// panic, and an opcode that there is not reaches no handler.
 func FuzzMux(f *testing.F) {
 	for i, mt := range types() {
 		b, err := encode(nil, filled(mt))
@@ -372,8 +410,21 @@ func FuzzMux(f *testing.F) {
 		if seen != before && !known {
 			t.Errorf("opcode %d reached a handler", op)
 		}
-		decodeAny(t, kinds[int(op)%len(kinds)], body)
 	})
+}
+
+// FuzzDecode reads any bytes as a message of every type: what is accepted has
+// no unknown field and encodes to the same bytes, and wiping leaves none.
+func FuzzDecode(f *testing.F) {
+	kinds := types()
+	for i, mt := range kinds {
+		b, err := encode(nil, filled(mt))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), b)
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, body []byte) { decodeAny(t, kinds[int(kind)%len(kinds)], body) })
 }
 
 // decodeAny decodes bytes as one message type: what is accepted has no unknown

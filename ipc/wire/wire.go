@@ -80,6 +80,11 @@ func encode(b []byte, m proto.Message) ([]byte, error) {
 	return b, nil
 }
 
+// Decode reads a message's bytes as a service does, for those who watch a
+// system from outside. It returns Malformed for bytes that are not the one
+// encoding of a message of that type; then m is wiped.
+func Decode(b []byte, m proto.Message) error { return decode(b, m) }
+
 func decode(b []byte, m proto.Message) error {
 	if err := decoder.Unmarshal(b, m); err != nil || hasUnknown(m.ProtoReflect()) || !canonical(b, m) {
 		Wipe(m)
