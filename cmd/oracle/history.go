@@ -43,6 +43,7 @@ type operation struct {
 	names   []string
 	verdict string // of one that failed
 	outcome outcome
+	raw     bool // a frame of a script's own making
 	marked  bool
 	sent    bool // a request of it passed the router
 	settled bool // it is over: nothing can come of it any more
@@ -148,6 +149,8 @@ func (s *step) operation() *operation {
 		op.kind = opDeleteKey
 	case "keys":
 		op.kind, op.name = opKeys, ""
+	case "send":
+		return s.frame()
 	default:
 		return nil
 	}
@@ -196,6 +199,10 @@ var without = map[string]bool{"malformed": true, "too-large": true, "sealed": tr
 
 // read takes in what a reader has found out.
 func (op *operation) read(text string) {
+	if op.raw {
+		op.readFrame(text)
+		return
+	}
 	switch op.kind {
 	case opGet:
 		if value, err := strconv.Unquote(text); err == nil {

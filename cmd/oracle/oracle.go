@@ -4,7 +4,8 @@
 //   - durable: what was acknowledged, or proved by a marker, is there ever after
 //   - linearizable: each user's vault behaves as if its operations were done one
 //     at a time, quotas included (porcupine decides)
-//   - isolation: nobody reads what another app or user has stored
+//   - isolation: nobody reads what another app or user has stored: no value
+//     and no name of it is in any answer, error or, but for names, marker
 //   - epoch: nothing is delivered, answered or done for a session that was
 //     locked or has ended meanwhile
 //   - marker: no marker without the effect that it proves
@@ -19,7 +20,6 @@ package oracle
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -49,6 +49,8 @@ type Oracle struct {
 	users    map[string]*user
 	made     int // users, over all their incarnations
 	values   map[string]place
+	canaries []canary
+	words    map[reader]string // that an app has said
 	markers  map[place]tally
 	keystore ipc.TaskID
 	sessions map[uint64]session
@@ -89,6 +91,7 @@ func New(quotas vault.Limits, fired func() map[machine.Kind]int) *Oracle {
 	return &Oracle{
 		quotas: quotas.WithDefaults(), fired: fired,
 		users: make(map[string]*user), values: make(map[string]place), markers: make(map[place]tally),
+		words:    make(map[reader]string),
 		sessions: make(map[uint64]session), calls: make(map[uint64]uint32),
 	}
 }
@@ -124,12 +127,15 @@ func (o *Oracle) beginApp(s *step) {
 	name, app, _ := strings.Cut(s.words[1], "/")
 	s.owner, s.app = o.user(name), app
 	s.locked = s.owner.locked
+	by := reader{s.owner, app}
+	o.said(by, s.words[2:])
 	if op := s.operation(); op != nil {
 		op.call, op.ret = s.call, forever
 		s.put = op
 		s.owner.history = append(s.owner.history, op)
 		if op.kind == opPut {
 			o.values[op.value] = place{name, app, op.name}
+			o.hide(by, op)
 		}
 	}
 }
@@ -148,6 +154,7 @@ func (o *Oracle) End(n int, text string, err error) {
 	if !excused {
 		o.violated("waits", "%s waited till its deadline, and nothing was lost or late", s.shown)
 	}
+	o.shown(s, text, err)
 	switch {
 	case s.forged():
 		o.stole(s, kind)
@@ -174,10 +181,18 @@ func (s *step) forged() bool {
 
 // stole judges the use of such a token.
 func (o *Oracle) stole(s *step, kind string) {
-	if kind == "ok" || kind == "not-found" || kind == "sealed" {
+	if gotThrough[kind] || s.words[0] == "send" && judged[kind] {
 		o.violated("token", "%s: %s, with a token that is not its own", s.shown, kind)
 	}
 }
+
+// gotThrough are the answers that only a valid token gets, and judged those that
+// a service gives after it has looked at a request's bytes; a client may find
+// the same before it sends any.
+var (
+	gotThrough = map[string]bool{"ok": true, "not-found": true, "sealed": true, "quota": true, "exists": true}
+	judged     = map[string]bool{"malformed": true, "bad-secret": true, "damaged": true}
+)
 
 // endApp judges what an app did, and puts it into its vault's history.
 func (o *Oracle) endApp(s *step, kind, text string, now int64) {
@@ -188,10 +203,10 @@ func (o *Oracle) endApp(s *step, kind, text string, now int64) {
 	if s.locked != 0 && s.owner.locked == s.locked && !afterLock[kind] {
 		o.violated("epoch", "%s: %s, after the session was locked or had ended", s.shown, kind)
 	}
-	if op.kind == opGet && kind == "ok" {
-		o.isolated(s, text)
-	}
 	op.end(kind, text, now)
+	if op.kind == opGet && kind == "ok" {
+		o.isolated(s, op.value)
+	}
 	if op.kind == opPut && kind == "ok" {
 		at := place{"", s.app, ipc.EscapeMark(op.name)}
 		t := o.markers[at]
@@ -214,14 +229,10 @@ var afterLock = map[string]bool{
 }
 
 // isolated judges what a get has read.
-func (o *Oracle) isolated(s *step, text string) {
-	value, err := strconv.Unquote(text)
-	if err != nil {
-		return
-	}
+func (o *Oracle) isolated(s *step, value string) {
 	at, known := o.values[value]
-	own := place{s.owner.name, s.app, s.words[2]}
-	if known && at != own && !s.owner.stored(s.app, s.words[2], value) {
+	own := place{s.owner.name, s.app, s.put.name}
+	if known && at != own && !s.owner.stored(s.app, s.put.name, value) {
 		o.violated("isolation", "%s read what %s/%s stored under %s", s.shown, at.user, at.app, at.name)
 	}
 }
@@ -242,6 +253,7 @@ func (o *Oracle) endOther(s *step) {
 func (o *Oracle) Marker(line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.printed(line)
 	app, name, ok := putMarker(line)
 	if !ok {
 		return

@@ -67,8 +67,8 @@ var table = []row{
 		"turns two kinds of records into lines and words"},
 	{"cmd/script", "cmd/audit cmd/boot cmd/machine ipc ipc/wire capability services/keychain services/secret services/statefsd/simdisk",
 		"does what a launcher and its apps can, and what can be done to a machine"},
-	{"cmd/oracle", "cmd/boot cmd/machine cmd/script ipc services/keystored/vault github.com/anishathalye/porcupine",
-		"watches and judges; of the vault it knows the quotas"},
+	{"cmd/oracle", "cmd/boot cmd/machine cmd/script ipc ipc/wire services/keystored/vault github.com/anishathalye/porcupine google.golang.org/protobuf/proto",
+		"watches and judges; of the vault it knows the quotas, of frames what they ask for"},
 	{"cmd/scenario", "cmd/boot cmd/machine cmd/oracle cmd/script actors actors/seeded ipc services/identityd services/rngd " +
 		"services/keystored/vault github.com/BurntSushi/toml golang.org/x/tools/txtar",
 		"reads a file, sets a stage, plays it"},
