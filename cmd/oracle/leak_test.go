@@ -83,6 +83,9 @@ func TestFramesAreOperations(t *testing.T) {
 		{"a forged token gets a frame judged", "token", func(t *tale) {
 			t.does("send alice/notes store Get ff flip:3", "", ipc.Malformed)
 		}},
+		{"the token of an app's own gets a frame judged", "", func(t *tale) {
+			t.does("send alice/notes store Get ff of:alice/notes", "", ipc.Malformed)
+		}},
 		{"a forged token finds a quota full", "token", func(t *tale) {
 			t.does("send alice/notes store Put "+putFrame+" of:alice/mail", "", ipc.Quota)
 		}},

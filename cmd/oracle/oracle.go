@@ -176,7 +176,7 @@ func (o *Oracle) late() bool {
 // forged says whether the command presents a token that is not its own, or none.
 func (s *step) forged() bool {
 	w := s.words
-	return w[0] == "steal" && w[1] != w[2] || w[0] == "send" && len(w) > 5 && w[5] != "own"
+	return w[0] == "steal" && w[1] != w[2] || w[0] == "send" && len(w) > 5 && w[5] != "own" && w[5] != "of:"+w[1]
 }
 
 // stole judges the use of such a token.
