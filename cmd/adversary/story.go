@@ -119,8 +119,11 @@ func (t *story) app() string   { return from(&t.in, apps) }
 
 // other is another app than that one.
 func (t *story) other(who string) string {
-	if o := t.app(); o != who {
+	switch o := t.app(); {
+	case o != who:
 		return o
+	case who == victim:
+		return thieves[0]
 	}
 	return victim
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"nexus.internal/os/cmd/crash"
 	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/cmd/scenario"
 	"nexus.internal/os/cmd/script"
@@ -31,7 +32,7 @@ func parseReplay(args []string, std streams) (f replayFlags, err error) {
 	set.BoolVar(&f.other, "other-build", false, "replay a trace of another build as far as it goes")
 	files, err := parseWith(set, args, std)
 	if err == nil && len(files) != 1 {
-		err = fmt.Errorf("%w: replay needs one FILE, a trace or a scenario with a seed", errUsage)
+		err = fmt.Errorf("%w: replay needs one FILE, a trace, a crash file or a scenario with a seed", errUsage)
 	}
 	if err == nil {
 		f.file = files[0]
@@ -57,12 +58,15 @@ func runReplay(args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	p := &printer{out: std.out}
+	if crash.Is(text) {
+		return f.crash(text, targets(), p, std)
+	}
 	s, seed, err := f.source(text)
 	if err != nil {
 		return err
 	}
-	p := &printer{out: std.out}
-	d := &debugger{flags: f, printer: p, in: bufio.NewScanner(std.in), asks: isTerminalStream(std.in)}
+	d := f.debugger(p, std)
 	again, played := d.play(s, seed)
 	switch {
 	case d.stopped:
@@ -77,12 +81,16 @@ func runReplay(args []string, std streams) error {
 	return p.failed()
 }
 
+func (f *replayFlags) debugger(p *printer, std streams) *debugger {
+	return &debugger{flags: *f, printer: p, in: bufio.NewScanner(std.in), asks: isTerminalStream(std.in)}
+}
+
 // source is the scenario of a file and the seed to play it with.
 func (f *replayFlags) source(text []byte) (*scenario.Scenario, uint64, error) {
 	if !trace.Is(text) {
 		s, err := scenario.Parse(f.file, text)
 		if err == nil && s.Machine.Seed == 0 {
-			err = fmt.Errorf("%s: neither a trace nor a scenario with a seed in its machine.toml", f.file)
+			err = fmt.Errorf("%s: neither a trace, nor a crash file, nor a scenario with a seed in its machine.toml", f.file)
 		}
 		if err != nil {
 			return nil, 0, err

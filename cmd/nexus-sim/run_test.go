@@ -129,7 +129,7 @@ func TestReplayRefuses(t *testing.T) {
 			"build: a trace of another version: it was made by build 0123abc, and this is " + build + "; --other-build tries all the same"},
 		{"digest", strings.Replace(good, "1 task 2 rngd", "1 task 2 rngx", 1), "digest: a damaged trace: its digest is wrong"},
 		{"short", good[:len(good)/2], "short: a damaged trace: it has no end"},
-		{"scenario", busy, "scenario: neither a trace nor a scenario with a seed in its machine.toml"},
+		{"scenario", busy, "scenario: neither a trace, nor a crash file, nor a scenario with a seed in its machine.toml"},
 	} {
 		s.write(c.name, c.text)
 		e := s.run("", "replay", c.name)

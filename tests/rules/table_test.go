@@ -74,9 +74,13 @@ var table = []row{
 		"reads a file, sets a stage, plays it"},
 	{"cmd/explore", "cmd/boot cmd/machine cmd/oracle cmd/scenario cmd/script actors/seeded ipc services/rngd",
 		"makes up scenarios and plays them"},
+	{"cmd/crash", "",
+		"the file of an input that fails, and who runs it"},
+	{"cmd/adversary", "capability cmd/boot cmd/crash cmd/scenario ipc/wire services/rngd",
+		"makes bytes into scenarios; of the system it knows the names"},
 	{"cmd/trace", "cmd/script ipc ipc/wire capability",
 		"writes down what happened, and draws it"},
-	{"cmd/nexus-sim", "cmd/audit cmd/boot cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
+	{"cmd/nexus-sim", "cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
 		"golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
 
@@ -86,6 +90,8 @@ var table = []row{
 		"proves things of the whole system, with nothing but the system"},
 	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
 		"plays every scenario that is shipped"},
+	{"tests/fuzz", "cmd/adversary cmd/crash cmd/scenario services/rngd",
+		"runs live targets on what a fuzzer makes up"},
 	{"tests/pictures", "cmd/boot cmd/scenario cmd/trace services/rngd",
 		"draws what the documents show"},
 	{"tests/hellod", "cmd/boot cmd/machine cmd/scenario cmd/script ipc ipc/wire services/identityd services/rngd services/statefsd " +

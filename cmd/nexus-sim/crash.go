@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"nexus.internal/os/cmd/adversary"
+	"nexus.internal/os/cmd/crash"
+	"nexus.internal/os/cmd/scenario"
+)
+
+// targets are those whose crash files can be replayed.
+func targets() []crash.Target { return []crash.Target{adversary.Keystored{Chance: bySeed}} }
+
+// told is a target whose inputs are stories.
+type told interface {
+	Scenario(input []byte) *scenario.Scenario
+}
+
+// crash runs the input of a crash file again. A target that tells a story has
+// it played as a scenario, so that it can be watched step by step; what it comes
+// to is the same as in the target's own run.
+func (f *replayFlags) crash(text []byte, known []crash.Target, p *printer, std streams) error {
+	file, target, err := openCrash(text, known)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.file, err)
+	}
+	p.note(fmt.Sprintf("%s, %d bytes; when it was kept: %s", file.Target, len(file.Input), file.Failed))
+	if t, ok := target.(told); ok {
+		s := t.Scenario(file.Input)
+		d := f.debugger(p, std)
+		if _, err = d.play(s, uint64(s.Machine.Seed)); d.stopped {
+			return p.failed()
+		}
+	} else {
+		err = target.Run(file.Input)
+	}
+	if err := firstOf(err, p.failed()); err != nil {
+		return fmt.Errorf("%s: %w", f.file, err)
+	}
+	p.note("nothing is wrong with it")
+	return p.failed()
+}
+
+// openCrash reads a crash file and finds its target.
+func openCrash(text []byte, known []crash.Target) (*crash.File, crash.Target, error) {
+	file, err := crash.Parse(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := make([]string, len(known))
+	for i, t := range known {
+		if names[i] = t.Name(); names[i] == file.Target {
+			return file, t, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("no target is called %q; there are %s", file.Target, strings.Join(names, ", "))
+}
