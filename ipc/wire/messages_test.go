@@ -398,7 +398,6 @@ func FuzzMux(f *testing.F) {
 	f.Add(uint8(0), uint16(0xffff), []byte{0xff})
 	seen := 0
 	all := muxes(func(proto.Message) { seen++ })
-	kinds := types()
 	f.Fuzz(func(t *testing.T, service uint8, op uint16, body []byte) {
 		if len(body) > ipc.MaxFrame {
 			return // The kernel delivers none.
