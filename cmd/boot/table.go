@@ -1,6 +1,8 @@
 package boot
 
 import (
+	"slices"
+
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
@@ -118,6 +120,20 @@ var table = []row{
 		},
 		calls: []Edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},
 	},
+}
+
+// Facets lists the endpoints of a service, or of init, in their order; nil for
+// who has none. It is for those who watch the system.
+func Facets(name string) []Facet {
+	if name == initName {
+		return []Facet{control}
+	}
+	for _, r := range table {
+		if r.name == name {
+			return slices.Clone(r.facets)
+		}
+	}
+	return nil
 }
 
 // What the launcher and the apps that it starts may call. An app is handed

@@ -47,7 +47,7 @@ func (m *Model) highestFree(t *Task) (ipc.Slot, bool) {
 }
 
 func fixed(k capability.Kind) bool {
-	return k == capability.KindEndpointFactory || k == capability.KindSessionAuthority
+	return k == capability.KindEndpointFactory || k == capability.KindSessionAuthority || k == capability.KindInspector
 }
 
 func (m *Model) newTask(op Op) Result {

@@ -1,0 +1,135 @@
+package conform
+
+import (
+	"errors"
+	"fmt"
+
+	"nexus.internal/os/ipc"
+)
+
+// start is a new instance of a service, which begins when nothing is left of the
+// last one.
+func (c *Checker) start(id ipc.TaskID) error {
+	c.tasks[id].up = true
+	for _, ep := range c.endpoints {
+		if ep.owner != id {
+			continue
+		}
+		if n := ep.unanswered(); n > ep.lost {
+			return fmt.Errorf("%d requests of the last instance were not answered", n)
+		}
+		for len(ep.serving) > 0 {
+			c.over(ep, ep.serving[0])
+		}
+	}
+	return nil
+}
+
+// crash is a service's panic. What it was serving was answered before or is
+// answered next; what its handlers had sent is over for them.
+func (c *Checker) crash(id ipc.TaskID) {
+	c.tasks[id].up = false
+	c.gone(id)
+}
+
+// gone lets all calls of a task be over for it, answered or not: handlers that
+// run out and flows that end leave no event.
+func (c *Checker) gone(id ipc.TaskID) {
+	for _, q := range c.calls {
+		if q.From == id {
+			q.unsure = true
+		}
+	}
+}
+
+// exit is the end of a task: all of its endpoints have closed, and whoever
+// waited there was told before.
+func (c *Checker) exit(id ipc.TaskID) error {
+	for n, ep := range c.endpoints {
+		if ep.owner == id {
+			if err := c.closed(n, ep); err != nil {
+				return err
+			}
+		}
+	}
+	c.tasks[id].exited = true
+	c.gone(id)
+	return nil
+}
+
+// closed is an endpoint's end.
+func (c *Checker) closed(n uint32, ep *endpoint) error {
+	if ep.closed {
+		return nil
+	}
+	ep.closed = true
+	delete(c.closing, n)
+	for len(ep.queue) > 0 {
+		q := ep.queue[0]
+		if !ep.inbox && !q.unsure && q.From != ep.owner {
+			return fmt.Errorf("the endpoint closes and call %d, which is queued there, was not told", q.Call)
+		}
+		c.over(ep, q)
+	}
+	return nil
+}
+
+func (c *Checker) syscall(e ipc.TraceEvent) error {
+	if e.Op != ipc.SyscallCloseEndpoint || e.Code != ipc.OK {
+		return nil
+	}
+	ep := c.endpoints[e.Endpoint]
+	if ep == nil {
+		return errors.New("what closes was never made")
+	}
+	return c.closed(e.Endpoint, ep)
+}
+
+// session is the life of a session.
+func (c *Checker) session(e ipc.TraceEvent) error {
+	s := c.sessions[e.SID]
+	if e.Op == ipc.SessionStarted {
+		if e.SID <= c.lastSID {
+			return errors.New("a sid is used again")
+		}
+		c.lastSID = e.SID
+		c.sessions[e.SID] = &session{epoch: 1}
+		return nil
+	}
+	if s == nil || s.ended {
+		return errors.New("a session that does not live goes on")
+	}
+	if e.Op == ipc.SessionSealed || e.Op == ipc.SessionEnded {
+		s.epoch++
+		s.ended = e.Op == ipc.SessionEnded
+		s.voided = true
+	}
+	return nil
+}
+
+// everybodyTold says whether all who depended on an epoch that is over were told
+// before anything else happened.
+func (c *Checker) everybodyTold() error {
+	for sid, s := range c.sessions {
+		if !s.voided {
+			continue
+		}
+		s.voided = false
+		for _, q := range c.calls {
+			ep := c.endpoints[q.Endpoint]
+			if q.SID == sid && !q.left && !q.unsure && c.stale(q) && ep.lost == 0 {
+				return fmt.Errorf("the epoch of session %d is over, and call %d was not told", sid, q.Call)
+			}
+		}
+	}
+	return nil
+}
+
+// token is a token that was made.
+func (c *Checker) token(e ipc.TraceEvent) error {
+	s, holder := c.sessions[e.SID], c.tasks[e.To]
+	if s == nil || s.ended || holder == nil || holder.exited {
+		return errors.New("a token is made of a session that does not live, or for nobody")
+	}
+	return nil
+}
