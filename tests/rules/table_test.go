@@ -99,7 +99,7 @@ var table = []row{
 		"a daemon that is not the system's, as docs/HACKING.md shows it, and its tests"},
 	{"tests/model", "ipc capability ipc/frame",
 		"says what the kernel does; of its code it knows names of constants only"},
-	{"tests/modelrun", "ipc capability ipc/frame actors/seeded tests/model pgregory.net/rapid",
+	{"tests/modelrun", "ipc capability ipc/frame actors actors/seeded tests/model pgregory.net/rapid",
 		"drives kernel and model with the same operations"},
 	{"tests/conform", "ipc cmd/boot cmd/explore cmd/machine cmd/scenario services/rngd",
 		"follows the traces of whole boots; the checker itself knows the kernel's events only"},
