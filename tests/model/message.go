@@ -86,6 +86,8 @@ func (m *Model) mayMove(f *Flow, e *Endpoint) ipc.Code {
 	moved := m.at(f.Task, f.Op.Move)
 	if f.Op.Kind == Send && !e.Inbox {
 		switch {
+		case f.Op.Move == ipc.NoSlot && e.Raw:
+			return ipc.OK // Who serves it knows another way to answer.
 		case f.Op.Move == ipc.NoSlot, !e.Raw && f.Op.Size < frame.RequestSize:
 			return ipc.InvalidArgument
 		case moved == nil, moved.Endpoint == nil, !moved.Endpoint.Inbox, moved.Endpoint.Closed, moved.Rights&capability.Send == 0:
