@@ -105,6 +105,7 @@ func BenchmarkCheckedCallOwn(b *testing.B) {
 		}
 	})
 }
+
 // BenchmarkRefusedCall is a call whose token is forged: it is refused, and
 // leaves an audit record.
 func BenchmarkRefusedCall(b *testing.B) {
