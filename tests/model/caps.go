@@ -132,7 +132,7 @@ func (m *Model) derive(op Op) Result {
 		return code(ipc.NoSpace)
 	}
 	m.Caps = append(m.Caps, &Cap{
-		Kind: c.Kind, Rights: rights, First: rights, Endpoint: c.Endpoint, Origin: c, Parent: c, Task: to, Slot: slot,
+		Kind: c.Kind, Rights: rights, First: rights, Endpoint: c.Endpoint, Memory: c.Memory, Origin: c, Parent: c, Task: to, Slot: slot,
 	})
 	return Result{Slot: slot}
 }

@@ -38,11 +38,18 @@ type Cap struct {
 	Rights   capability.Rights
 	First    capability.Rights // with which it was made
 	Endpoint *Endpoint         // nil for other kinds
+	Memory   *Memory           // nil for other kinds
 	Origin   *Cap              // of which it was made; nil for none
 	Parent   *Cap              // whose revocation kills it: Origin, or what took its place
 	Where    Where
 	Task     *Task // who holds it
 	Slot     ipc.Slot
+}
+
+// Memory is a memory object. It is there as long as a live capability leads to it.
+type Memory struct {
+	Creator *Task
+	Bytes   []byte
 }
 
 // Endpoint is an endpoint of a service, or an inbox.
@@ -229,6 +236,12 @@ func (m *Model) do(number int, op Op) (Result, bool) {
 		return m.send(number, op)
 	case Receive:
 		return m.receive(number, op)
+	case NewMemory:
+		return m.newMemory(op), false
+	case ReadOnly:
+		return m.readOnly(op), false
+	case ReadMemory, WriteMemory:
+		return m.useMemory(number, op), false
 	case Answer:
 		return m.answerHeld(number, op), false
 	case Restart:

@@ -24,6 +24,10 @@ const (
 	Call                      // Slot, Type, Token, Size, Move, Sys (Nonblock alone), Within
 	Send                      // Slot, Type, Token, Size, Misstate, Move, Flags, Sys, Within
 	Receive                   // Slot, Size (of the buffer), Sys, Within
+	NewMemory                 // Size
+	ReadOnly                  // Slot
+	ReadMemory                // Slot, N (the offset), Size (of the buffer)
+	WriteMemory               // Slot, N (the offset), Size
 	Answer                    // Task's held request number N is answered: Code, Size
 	Restart                   // Task, a service that has crashed, starts again
 	StartSession              // Slot
@@ -39,7 +43,7 @@ const (
 
 var kindText = [Kinds]string{
 	"new task", "grant", "new endpoint", "close endpoint", "clone", "derive", "close", "revoke", "exit", "call", "send",
-	"receive", "answer", "restart", "start session", "open session", "seal session", "end session", "mint token",
+	"receive", "new memory", "read only", "read memory", "write memory", "answer", "restart", "start session", "open session", "seal session", "end session", "mint token",
 	"derive token", "revoke token", "pass",
 }
 
@@ -113,7 +117,7 @@ type Op struct {
 type Result struct {
 	Code  ipc.Code
 	Slot  ipc.Slot // that was filled
-	N     int      // capabilities revoked; bytes written
+	N     int      // capabilities revoked; bytes written or read
 	Body  string
 	Dst   int // of a message received: the inbox's number
 	Type  uint16

@@ -128,7 +128,7 @@ func describe(op model.Op) string {
 	}
 	k := op.Kind
 	message := k == model.Call || k == model.Send || k == model.Receive
-	add(k >= model.NewEndpoint && k <= model.Revoke || message || k >= model.StartSession && k <= model.RevokeToken && k != model.DeriveToken, "slot %d", op.Slot)
+	add(k >= model.NewEndpoint && k <= model.Revoke || message || k >= model.ReadOnly && k <= model.WriteMemory || k >= model.StartSession && k <= model.RevokeToken && k != model.DeriveToken, "slot %d", op.Slot)
 	add(k == model.NewEndpoint || k == model.Derive || k == model.MintToken || k == model.DeriveToken, "to %d", op.To)
 	add(k == model.Derive, "rights %d", op.Rights)
 	add(k == model.NewEndpoint, "depth %d parallel %d takes %t inbox %t raw %t", op.Depth, op.Parallel, op.Takes, op.Inbox, op.Raw)
@@ -136,7 +136,9 @@ func describe(op model.Op) string {
 	add(k == model.Grant, "kind %d", op.Cap)
 	add(k == model.Call || k == model.Send, "type %d token %d", op.Type, op.Token)
 	add((k == model.Call || k == model.Send) && op.Move != ipc.NoSlot, "move %d", op.Move)
-	add(message || k == model.Answer, "size %d", op.Size)
+	memory := k >= model.NewMemory && k <= model.WriteMemory
+	add(message || memory || k == model.Answer, "size %d", op.Size)
+	add(k == model.ReadMemory || k == model.WriteMemory, "at %d", op.N)
 	add(message && op.Sys != 0, "sys %d", op.Sys)
 	add(k == model.Send && (op.Flags != 0 || op.Misstate != 0), "flags %d misstate %d", op.Flags, op.Misstate)
 	add(k == model.Answer, "n %d code %v", op.N, op.Code)

@@ -15,8 +15,8 @@ type Draw func(n int) int
 //
 //	task 0  factory, authority, everything that it made
 //	task 1  the service
-//	task 2  slot 0: SEND on the service, 1: RECV on its inbox, 2: SEND on task 3's
-//	task 3  slot 0: SEND on the service, 1: RECV on its inbox, 2: SEND on task 2's
+//	task 2  slot 0: SEND on the service, 1: RECV on its inbox, 2: SEND on task 3's, 3: SEND on task 5
+//	task 3  the same, with SEND on its own inbox as well
 //	task 4  task 2's child, nothing
 //	task 5  a service with session keys to guard; it takes no capabilities
 func (w *World) Town(draw Draw) error {
@@ -34,18 +34,22 @@ func (w *World) Town(draw Draw) error {
 	}
 	service, inbox2, inbox3, guard := w.Auth-1, w.Auth-2, w.Auth-3, w.Auth-4
 	for _, task := range []int{2, 3} {
-		own, other := inbox2, inbox3
+		own, other, rights := inbox2, inbox3, capability.Recv
 		if task == 3 {
-			own, other = inbox3, inbox2
+			own, other, rights = inbox3, inbox2, capability.Recv|capability.Send
 		}
 		ops = append(ops,
 			model.Op{Kind: model.Derive, Slot: service, To: task, Rights: capability.Send},
-			model.Op{Kind: model.Derive, Slot: own, To: task, Rights: capability.Recv | capability.Send},
+			model.Op{Kind: model.Derive, Slot: own, To: task, Rights: rights},
 			model.Op{Kind: model.Derive, Slot: other, To: task, Rights: capability.Send},
 			model.Op{Kind: model.Derive, Slot: guard, To: task, Rights: capability.Send})
 	}
-	for _, op := range ops {
+	if draw(2) == 0 { // Then the clients alone decide whether there is a sender.
+		ops = append(ops, model.Op{Kind: model.Close, Slot: inbox2}, model.Op{Kind: model.Close, Slot: inbox3})
+	}
+	for i, op := range ops {
 		op.Move = ipc.NoSlot
+		w.quiet = i < len(ops)-1 // What is there then is compared once.
 		if err := w.Do(op); err != nil {
 			return err
 		}
@@ -57,7 +61,7 @@ func (w *World) Town(draw Draw) error {
 var weights = [model.Kinds]int{
 	model.NewTask: 1, model.Grant: 1, model.NewEndpoint: 3, model.CloseEndpoint: 2, model.Clone: 6, model.Derive: 8,
 	model.Close: 5, model.Revoke: 4, model.Exit: 1, model.Call: 24, model.Send: 24, model.Receive: 20, model.Answer: 8,
-	model.Restart: 3, model.StartSession: 1, model.OpenSession: 1, model.SealSession: 1, model.EndSession: 1,
+	model.NewMemory: 3, model.ReadOnly: 2, model.ReadMemory: 3, model.WriteMemory: 3, model.Restart: 3, model.StartSession: 1, model.OpenSession: 1, model.SealSession: 1, model.EndSession: 1,
 	model.MintToken: 4, model.DeriveToken: 2, model.RevokeToken: 2, model.Pass: 3,
 }
 
@@ -110,6 +114,10 @@ func (w *World) Op(kind model.Kind, draw Draw) model.Op {
 			op.Sys |= 8
 		}
 		op.Within = within(draw)
+	case model.NewMemory:
+		op.Size = []int{-1, 0, 1, 64, ipc.MaxFrame, ipc.MaxMemory - 1, ipc.MaxMemory, ipc.MaxMemory + 1}[draw(8)]
+	case model.ReadOnly, model.ReadMemory, model.WriteMemory:
+		op.Slot, op.N, op.Size = w.slot(op.Task, capability.Map, draw), []int{0, 1, 60, 64, 65, ipc.MaxMemory, -1}[draw(7)], size(draw)
 	case model.Answer:
 		op.Task, op.N, op.Size, op.Code = 1, draw(3), size(draw), []ipc.Code{ipc.OK, ipc.OK, ipc.NotFound, ipc.Quota}[draw(4)]
 	case model.Restart:

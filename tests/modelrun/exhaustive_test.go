@@ -203,7 +203,8 @@ func (l letter) op(sys ipc.SysFlags) model.Op {
 }
 
 // pair is the world of the words: inboxes of depth 1, one of each of two tasks.
-// In slots 0 and 1 each task has SEND and RECV on both, in 2 and 3 clones of them.
+// In slots 0 and 1 each task has RECV on both, and SEND on the other's; in 2 and
+// 3 clones of them.
 func pair(t *testing.T, w *World) {
 	t.Helper()
 	const both = capability.Send | capability.Recv
@@ -211,10 +212,11 @@ func pair(t *testing.T, w *World) {
 		model.Op{Kind: model.NewTask}, model.Op{Kind: model.NewTask},
 		model.Op{Kind: model.NewEndpoint, Slot: w.Factory, To: 1, Depth: 1, Inbox: true},
 		model.Op{Kind: model.NewEndpoint, Slot: w.Factory, To: 2, Depth: 1, Inbox: true})
+	rights := []capability.Rights{capability.Recv, both}
 	for _, task := range []int{1, 2} {
 		do(t, w,
-			model.Op{Kind: model.Derive, Slot: w.Auth - 1, To: task, Rights: both},
-			model.Op{Kind: model.Derive, Slot: w.Auth - 2, To: task, Rights: both},
+			model.Op{Kind: model.Derive, Slot: w.Auth - 1, To: task, Rights: rights[task-1]},
+			model.Op{Kind: model.Derive, Slot: w.Auth - 2, To: task, Rights: rights[2-task]},
 			model.Op{Kind: model.Clone, Task: task, Slot: 0}, model.Op{Kind: model.Clone, Task: task, Slot: 1})
 	}
 	// The two alone decide whether there is a sender.
@@ -291,34 +293,36 @@ func fates(w *World) []model.Op {
 	}
 }
 
-// TestFates: three requests of one token at a service that holds one, queues one
-// and makes the third wait; then every sequence of up to three fates. Each
-// request moves a capability, and comes by Call or by Send.
+// TestFates: three requests at a service that holds one, queues one and makes the
+// third wait; then every sequence of three fates. Each request moves a capability,
+// and comes by Call or by Send. All of them have one token, or the last one alone.
 func TestFates(t *testing.T) {
 	cases := 0
 	const length = 3
 	count := len(fates(New(1)))
 	var w *World
 	for _, kind := range []model.Kind{model.Call, model.Send} {
-		word := make([]int, length)
-		for more := true; more; more = next(word, count) {
-			w = again(t, w, cases)
-			w.quiet = true
-			crowd(t, w, kind)
-			for i, n := range word {
-				w.quiet = !news(word, i)
-				do(t, w, fates(w)[n])
+		for _, first := range []uint16{model.HoldPut, model.Hold} {
+			word := make([]int, length)
+			for more := true; more; more = next(word, count) {
+				w = again(t, w, cases)
+				w.quiet = true
+				crowd(t, w, kind, first)
+				for i, n := range word {
+					w.quiet = !news(word, i)
+					do(t, w, fates(w)[n])
+				}
+				cases++
 			}
-			cases++
 		}
 	}
-	if want := 2 * 12 * 12 * 12; cases != want {
+	if want := 2 * 2 * 12 * 12 * 12; cases != want {
 		t.Errorf("%d sequences, and there are %d", cases, want)
 	}
-	t.Logf("%d sequences of %d of %d fates, for requests by Call and by Send", cases, length, count)
+	t.Logf("%d sequences of %d of %d fates, for requests by Call and by Send, all with a token or the last one alone", cases, length, count)
 }
 
-func crowd(t *testing.T, w *World, kind model.Kind) {
+func crowd(t *testing.T, w *World, kind model.Kind, first uint16) {
 	t.Helper()
 	do(t, w,
 		model.Op{Kind: model.NewTask, Service: true}, model.Op{Kind: model.NewTask}, model.Op{Kind: model.NewTask},
@@ -332,7 +336,7 @@ func crowd(t *testing.T, w *World, kind model.Kind) {
 		model.Op{Kind: model.Derive, Slot: w.Auth - 2, To: 2, Rights: capability.Send},
 		model.Op{Kind: model.Derive, Slot: w.Auth - 2, To: 2, Rights: capability.Send},
 	)
-	for n := range ipc.Slot(3) {
-		do(t, w, model.Op{Kind: kind, Task: 2, Slot: 0, Type: model.HoldPut, Size: 8, Move: 1 + n, Within: 150})
+	for n, ty := range []uint16{first, first, model.HoldPut} {
+		do(t, w, model.Op{Kind: kind, Task: 2, Slot: 0, Type: ty, Size: 8, Move: 1 + ipc.Slot(n), Within: 150})
 	}
 }

@@ -134,6 +134,18 @@ func (w *World) perform(ctx context.Context, n int, op model.Op, at uint64) mode
 		}))
 	case model.Receive:
 		return w.receive(ctx, t, op, at)
+	case model.NewMemory:
+		return slot(t.NewMemory(op.Size))
+	case model.ReadOnly:
+		return slot(t.ReadOnly(op.Slot))
+	case model.ReadMemory:
+		buf := make([]byte, max(0, op.Size))
+		read, err := t.ReadMemory(op.Slot, op.N, buf)
+		r := result(err)
+		r.N, r.Body = read, string(buf[:read])
+		return r
+	case model.WriteMemory:
+		return result(t.WriteMemory(op.Slot, op.N, []byte(model.Payload(n, op.Size))))
 	case model.Answer:
 		w.answer(n, op)
 	case model.Restart:

@@ -5,7 +5,7 @@ import (
 )
 
 // maxSteps bounds how long one input keeps a router busy.
-const maxSteps = 300
+const maxSteps = 100
 
 // Router is the live router as something to be fuzzed: bytes become system calls
 // of several tasks, some of them at the same time, and the model is the oracle.

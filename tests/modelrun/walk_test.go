@@ -82,7 +82,7 @@ func TestLongWalks(t *testing.T) {
 func FuzzRouter(f *testing.F) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		input := make([]byte, 300*(1+seed))
+		input := make([]byte, 64*(1+seed))
 		for i := range input {
 			input[i] = byte(rng.Uint32())
 		}
