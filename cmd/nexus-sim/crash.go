@@ -7,10 +7,13 @@ import (
 	"nexus.internal/os/cmd/adversary"
 	"nexus.internal/os/cmd/crash"
 	"nexus.internal/os/cmd/scenario"
+	"nexus.internal/os/tests/modelrun"
 )
 
 // targets are those whose crash files can be replayed.
-func targets() []crash.Target { return []crash.Target{adversary.Keystored{Chance: bySeed}} }
+func targets() []crash.Target {
+	return []crash.Target{adversary.Keystored{Chance: bySeed}, modelrun.Router{}}
+}
 
 // told is a target whose inputs are stories.
 type told interface {

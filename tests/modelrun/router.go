@@ -1,6 +1,7 @@
 package modelrun
 
 import (
+	"nexus.internal/os/cmd/crash"
 	"nexus.internal/os/tests/model"
 )
 
@@ -11,6 +12,8 @@ const maxSteps = 100
 // of several tasks, some of them at the same time, and the model is the oracle.
 type Router struct{}
 
+var _ crash.Target = Router{}
+
 // Name is what the target is called.
 func (Router) Name() string { return "router" }
 
@@ -18,7 +21,7 @@ func (Router) Name() string { return "router" }
 // seed of its order. Every input is an input; the error is ErrDisagree, with the
 // steps that led there, and never anything that the calls themselves answered.
 func (Router) Run(input []byte) error {
-	in := tape{bytes: input}
+	in := tape{bytes: input[:min(len(input), crash.MaxInput)]}
 	seed := uint64(0)
 	for range 8 {
 		seed = seed<<8 | uint64(in.draw(256))

@@ -81,7 +81,7 @@ var table = []row{
 	{"cmd/trace", "cmd/script ipc ipc/wire capability",
 		"writes down what happened, and draws it"},
 	{"cmd/nexus-sim", "cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
-		"golang.org/x/sys/unix golang.org/x/term " + naming,
+		"tests/modelrun golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
 
 	{"tests/rig", "ipc capability actors actors/seeded",
@@ -90,7 +90,7 @@ var table = []row{
 		"proves things of the whole system, with nothing but the system"},
 	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
 		"plays every scenario that is shipped"},
-	{"tests/fuzz", "cmd/adversary cmd/crash cmd/scenario services/rngd",
+	{"tests/fuzz", "cmd/adversary cmd/crash cmd/scenario services/rngd tests/modelrun",
 		"runs live targets on what a fuzzer makes up"},
 	{"tests/pictures", "cmd/boot cmd/scenario cmd/trace services/rngd",
 		"draws what the documents show"},
@@ -99,7 +99,7 @@ var table = []row{
 		"a daemon that is not the system's, as docs/HACKING.md shows it, and its tests"},
 	{"tests/model", "ipc capability ipc/frame",
 		"says what the kernel does; of its code it knows names of constants only"},
-	{"tests/modelrun", "ipc capability ipc/frame actors actors/seeded tests/model pgregory.net/rapid",
+	{"tests/modelrun", "ipc capability ipc/frame actors actors/seeded cmd/crash tests/model pgregory.net/rapid",
 		"drives kernel and model with the same operations"},
 	{"tests/conform", "ipc cmd/boot cmd/explore cmd/machine cmd/scenario services/rngd",
 		"follows the traces of whole boots; the checker itself knows the kernel's events only"},
