@@ -339,7 +339,8 @@ func (k *Kernel) enqueue(f *fiber, ep *endpoint, g grant) {
 func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusal) Code {
 	k.stats.Refused++
 	why = k.denySend(f, ep, code, why)
-	e := TraceEvent{Time: k.now, From: f.task.id, Op: f.msg.Op, Code: code, Kind: TraceRefuse, Refusal: why}
+	e := TraceEvent{Time: k.now, From: f.task.id, Op: f.msg.Op, Slot: f.msg.Slot, Size: uint16(min(len(f.msg.Body), 0xffff)),
+		Code: code, Kind: TraceRefuse, Refusal: why}
 	if ep != nil {
 		e.To, e.Endpoint = ep.owner.id, ep.id
 	}

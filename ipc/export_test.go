@@ -116,3 +116,10 @@ func (k *Kernel) Miscount(what string) (undo func()) {
 	*n++
 	return func() { *n-- }
 }
+
+// SwitchTrace switches the trace ring on or off, which nothing else can.
+func (k *Kernel) SwitchTrace(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ring.off = !on
+}
