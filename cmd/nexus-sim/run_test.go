@@ -169,7 +169,6 @@ func TestRunOrdinary(t *testing.T) {
 		{[]string{"run"}, "run needs one SCENARIO"},
 		{[]string{"run", "a", "b"}, "run needs one SCENARIO"},
 		{[]string{"run", "busy.txtar", "--sed", "3"}, "flag provided but not defined: -sed"},
-		{[]string{"run", "busy.txtar", "--trace", "x"}, "a trace is for runs by seed"},
 	} {
 		if e := s.run("", c.args...); e.status != 2 || !strings.Contains(e.err, c.want) || strings.Count(e.err, "\n") != 1 {
 			t.Errorf("%v: %+v, want %q", c.args, e, c.want)
