@@ -1,3 +1,5 @@
+//go:build insecure_deterministic
+
 package fuzz
 
 import (
