@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -32,15 +33,16 @@ type router struct {
 	system *System
 	policy ipc.Slot
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards clients, and what each of them has
 	clients map[ipc.TaskID]*client
 }
 
-// client is a task that can ask for routes.
+// client is a task that can ask for routes. Its slots are init's, NoSlot for
+// what there is not yet.
 type client struct {
 	task    *ipc.Task
-	answers ipc.Slot // init's: where its answers go
-	replies ipc.Slot // init's: its inbox for replies of services, NoSlot before its first route
+	answers ipc.Slot // where its answers go
+	replies ipc.Slot // its inbox for replies of services, from its first route on
 	edges   []Edge   // what it can be given at most
 }
 
@@ -56,35 +58,38 @@ func (s *System) startRouter(ctx context.Context) error {
 
 // furnish gives a new task its bootstrap and control endpoints in slots 0 to 2,
 // then SEND on the facets of calls. It can ask init for those, and for those of
-// routes.
+// routes. After an error the task is to be dropped.
 func (s *System) furnish(t *ipc.Task, calls, routes []Edge) (map[Edge]ipc.Slot, error) {
-	bootstrap, err := s.inbox(t, bootstrapDepth)
-	if err != nil {
-		return nil, err
-	}
-	answers, err := s.inbox(t, answersDepth)
-	if err != nil {
-		return nil, err
-	}
-	c := &client{task: t, answers: answers, replies: ipc.NoSlot, edges: slices.Concat(calls, routes)}
-	for want, give := range []struct {
-		slot   ipc.Slot
-		rights capability.Rights
-	}{
-		SlotBootstrap: {bootstrap, capability.Recv}, SlotControl: {s.facets[controlEdge], capability.Send}, SlotAnswers: {answers, capability.Recv},
-	} {
-		if slot, err := s.init.Derive(give.slot, give.rights, t); err != nil || slot != ipc.Slot(want) {
-			return nil, ipc.NoSpace
-		}
-	}
-	// Nobody sends there yet; the inbox lives as long as its owner.
-	if err := s.init.Close(bootstrap); err != nil {
-		return nil, err
-	}
+	c := &client{task: t, answers: ipc.NoSlot, replies: ipc.NoSlot, edges: slices.Concat(calls, routes)}
 	s.router.mu.Lock()
 	s.router.clients[t.ID()] = c
+	err := s.control(c)
 	s.router.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	return s.connect(t, calls)
+}
+
+// control fills slots 0 to 2 of a new task, in this order. The lock is held.
+func (s *System) control(c *client) (err error) {
+	bootstrap, err := s.inbox(c.task, bootstrapDepth)
+	if err != nil {
+		return err
+	}
+	_, err = s.init.Derive(bootstrap, capability.Recv, c.task)
+	// Nobody sends there yet; the inbox lives as long as its owner.
+	if err = errors.Join(err, s.init.Close(bootstrap)); err != nil {
+		return err
+	}
+	if _, err = s.init.Derive(s.facets[controlEdge], capability.Send, c.task); err != nil {
+		return err
+	}
+	if c.answers, err = s.inbox(c.task, answersDepth); err != nil {
+		return err
+	}
+	_, err = s.init.Derive(c.answers, capability.Recv, c.task)
+	return err
 }
 
 // controlEdge is init's own facet among those of services.
@@ -99,9 +104,9 @@ func (s *System) drop(t *ipc.Task) {
 	t.Exit()
 	r := s.router
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	c := r.clients[t.ID()]
 	delete(r.clients, t.ID())
-	r.mu.Unlock()
 	if c == nil {
 		return
 	}
@@ -115,12 +120,16 @@ func (s *System) drop(t *ipc.Task) {
 // Start has nothing to do.
 func (r *router) Start(context.Context) error { return nil }
 
+func (r *router) client(id ipc.TaskID) *client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.clients[id]
+}
+
 // Serve answers one routing request: to its caller or the inbox that it named,
 // or else to the inbox for answers that the asker has had from its start.
 func (r *router) Serve(ctx context.Context, req *ipc.Request) {
-	r.mu.Lock()
-	c := r.clients[req.Sender.Task]
-	r.mu.Unlock()
+	c := r.client(req.Sender.Task)
 	if c == nil {
 		wire.Refuse(req, ipc.PermissionDenied)
 		return
@@ -183,8 +192,13 @@ func (r *router) allowed(ctx context.Context, subject string, e Edge, target str
 // replies, into the client's table. If there is no room for both, there is
 // neither.
 func (r *router) give(c *client, e Edge, a frame.RouteAnswer) frame.RouteAnswer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	s := r.system
 	denied := frame.RouteAnswer{Status: frame.RouteDenied, Nonce: a.Nonce}
+	if r.clients[c.task.ID()] != c {
+		return denied // It was dropped meanwhile, and nothing is kept for it any more.
+	}
 	if c.replies == ipc.NoSlot {
 		slot, err := s.inbox(c.task, repliesDepth)
 		if err != nil {

@@ -281,3 +281,52 @@ func TestTypedRequestsOverAnInbox(t *testing.T) {
 		}
 	}
 }
+
+// TestRoutesLeaveNothing: apps that ask for routes and go, and launches that
+// fail, leave init with the capabilities that it had.
+func TestRoutesLeaveNothing(t *testing.T) {
+	w := fresh(t)
+	u := w.newUser("alice")
+	held := func() int {
+		for _, task := range w.Kernel.View().Tasks {
+			if task.Name == "init" {
+				return len(task.Slots)
+			}
+		}
+		t.Fatal("there is no init")
+		return 0
+	}
+	before := held()
+	for range 40 {
+		n := newNative(u.app("notes"))
+		q, err := target.RouteRequest{Name: "keymintd", Nonce: 1}.Append(nil)
+		must(t, err)
+		must(t, n.out(boot.SlotControl, wire.OpRoute, q, nil, ipc.NoSlot)) // It exits while that is under way.
+		n.Exit()
+	}
+	// With one endpoint left, a launch fails in the middle.
+	for w.Kernel.Stats().Endpoints < ipc.MaxEndpoints-1 {
+		w.hoard()
+	}
+	for range 40 {
+		if _, err := w.launcher.Launch(w.ctx(), u.sid, "notes", boot.AppRights); err != ipc.NoSpace {
+			t.Fatalf("a launch without room: %v", err)
+		}
+	}
+	if n := held(); n != before {
+		t.Errorf("init holds %d capabilities, and %d before", n, before)
+	}
+}
+
+// hoard makes endpoints till its owner may have no more, or one is left.
+func (w *world) hoard() {
+	w.t.Helper()
+	task, err := w.Kernel.NewTask(ipc.TaskSpec{Name: "hoarder"})
+	must(w.t, err)
+	factory, err := w.Kernel.GrantFactory(task)
+	must(w.t, err)
+	for range min(ipc.MaxOwnerEndpoints, ipc.MaxEndpoints-1-w.Kernel.Stats().Endpoints) {
+		_, err := task.NewEndpoint(factory, task, ipc.EndpointSpec{Inbox: true})
+		must(w.t, err)
+	}
+}
