@@ -92,6 +92,7 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	if err != nil {
 		return NoSlot, slotError(err)
 	}
+	ep.hadSender = false // Who makes an inbox is no sender yet, whatever its capability says.
 	k.lastEP++
 	ep.id = k.lastEP
 	k.endpoints[ep.id] = ep

@@ -105,18 +105,30 @@ type SlotView struct {
 func (k *Kernel) viewTasks() (all []TaskView) {
 	for _, id := range slices.Sorted(maps.Keys(k.tasks)) {
 		t := k.tasks[id]
-		v := TaskView{ID: id, Name: t.name}
-		t.table.Each(func(slot Slot, c capability.Cap) {
-			s := SlotView{Slot: slot, Kind: c.Kind, Rights: c.Rights}
-			switch o := c.Object.(type) {
-			case *endpoint:
-				s.Endpoint, s.Owner, s.Facet = o.id, o.owner.name, o.facet
-			case *memory:
-				s.Size = len(o.bytes)
-			}
-			v.Slots = append(v.Slots, s)
-		})
-		all = append(all, v)
+		all = append(all, TaskView{ID: id, Name: t.name, Slots: t.slots()})
 	}
 	return all
+}
+
+// slots shows what a task holds.
+func (t *Task) slots() (all []SlotView) {
+	t.table.Each(func(slot Slot, c capability.Cap) {
+		s := SlotView{Slot: slot, Kind: c.Kind, Rights: c.Rights}
+		switch o := c.Object.(type) {
+		case *endpoint:
+			s.Endpoint, s.Owner, s.Facet = o.id, o.owner.name, o.facet
+		case *memory:
+			s.Size = len(o.bytes)
+		}
+		all = append(all, s)
+	})
+	return all
+}
+
+// Held lists what a task holds, one that has exited included. Like View it is
+// for who has the kernel at hand, and so not a kernel call.
+func (k *Kernel) Held(t *Task) []SlotView {
+	k.lock()
+	defer k.mu.Unlock()
+	return t.slots()
 }

@@ -406,6 +406,16 @@ func TestQueuedWinsOverEOF(t *testing.T) {
 	wants(t, "and then", b.now(64, ipc.SysEOF).err, ipc.PeerClosed)
 }
 
+// TestNoSenderNoEOF: whoever makes an inbox and closes what it made it with
+// leaves one that nobody has ever been able to send to; it does not end.
+func TestNoSenderNoEOF(t *testing.T) {
+	b := newBox(t, 2)
+	lonely := b.Endpoint(b.receiver, ipc.EndpointSpec{Inbox: true})
+	b.recv = b.give(b.receiver, lonely, capability.Recv)
+	wants(t, "init's own", b.Init.Close(lonely), nil)
+	wants(t, "nobody ever", b.now(8, ipc.SysEOF).err, ipc.QueueEmpty)
+}
+
 // TestCloseWakesEverybody: senders and receivers alike.
 func TestCloseWakesEverybody(t *testing.T) {
 	for name, end := range map[string]func(b *box){

@@ -247,12 +247,15 @@ func (m *Model) exit(t *Task) {
 }
 
 // sender says whether a live capability with SEND is left, in a table or in
-// flight, and whether there ever was one.
+// flight, and whether there ever was another one than its maker's, which is the
+// first.
 func (m *Model) sender(e *Endpoint) (left, ever bool) {
+	first := true
 	for _, c := range m.Caps {
-		if c.Endpoint == e && c.First&capability.Send != 0 {
-			ever = true
-			left = left || c.Where != Dead
+		if c.Endpoint == e {
+			ever = ever || !first && c.First&capability.Send != 0
+			left = left || c.First&capability.Send != 0 && c.Where != Dead
+			first = false
 		}
 	}
 	return left, ever
