@@ -44,6 +44,8 @@ type client struct {
 	answers ipc.Slot // where its answers go
 	replies ipc.Slot // its inbox for replies of services, from its first route on
 	edges   []Edge   // what it can be given at most
+	served  bool     // init is answering it: its slots stay what they are till then
+	dropped bool
 }
 
 // startRouter lets init serve its control endpoint.
@@ -106,13 +108,20 @@ func (s *System) drop(t *ipc.Task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.clients[t.ID()]
-	delete(r.clients, t.ID())
 	if c == nil {
 		return
 	}
+	delete(r.clients, t.ID())
+	if c.dropped = true; !c.served {
+		r.forget(c)
+	}
+}
+
+// forget closes what init has for a client. The lock is held.
+func (r *router) forget(c *client) {
 	for _, slot := range []ipc.Slot{c.answers, c.replies} {
 		if slot != ipc.NoSlot {
-			_ = s.init.Close(slot) // init holds it: it cannot fail before init itself is gone.
+			_ = r.system.init.Close(slot) // init holds it: it cannot fail before init itself is gone.
 		}
 	}
 }
@@ -120,20 +129,36 @@ func (s *System) drop(t *ipc.Task) {
 // Start has nothing to do.
 func (r *router) Start(context.Context) error { return nil }
 
-func (r *router) client(id ipc.TaskID) *client {
+// begin finds a client to answer it. Till end, a client that is dropped keeps
+// its slots: if another client's inbox took the number of one, the answer would
+// go there.
+func (r *router) begin(id ipc.TaskID) *client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.clients[id]
+	c := r.clients[id]
+	if c != nil {
+		c.served = true
+	}
+	return c
+}
+
+func (r *router) end(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.served = false; c.dropped {
+		r.forget(c)
+	}
 }
 
 // Serve answers one routing request: to its caller or the inbox that it named,
 // or else to the inbox for answers that the asker has had from its start.
 func (r *router) Serve(ctx context.Context, req *ipc.Request) {
-	c := r.client(req.Sender.Task)
+	c := r.begin(req.Sender.Task)
 	if c == nil {
 		wire.Refuse(req, ipc.PermissionDenied)
 		return
 	}
+	defer r.end(c)
 	answer := r.route(ctx, req, c).Append(nil)
 	if !req.Gone() {
 		_ = req.Reply(ipc.OK, answer) // Who left does not need it.
@@ -196,7 +221,7 @@ func (r *router) give(c *client, e Edge, a frame.RouteAnswer) frame.RouteAnswer 
 	defer r.mu.Unlock()
 	s := r.system
 	denied := frame.RouteAnswer{Status: frame.RouteDenied, Nonce: a.Nonce}
-	if r.clients[c.task.ID()] != c {
+	if c.dropped {
 		return denied // It was dropped meanwhile, and nothing is kept for it any more.
 	}
 	if c.replies == ipc.NoSlot {

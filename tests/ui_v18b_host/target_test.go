@@ -296,6 +296,7 @@ func TestRoutesLeaveNothing(t *testing.T) {
 		t.Fatal("there is no init")
 		return 0
 	}
+	first := newNative(u.app("first"))
 	before := held()
 	for range 40 {
 		n := newNative(u.app("notes"))
@@ -313,6 +314,7 @@ func TestRoutesLeaveNothing(t *testing.T) {
 			t.Fatalf("a launch without room: %v", err)
 		}
 	}
+	first.route("keymintd") // Init answers one at a time: it has done with all others.
 	if n := held(); n != before {
 		t.Errorf("init holds %d capabilities, and %d before", n, before)
 	}
