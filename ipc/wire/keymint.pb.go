@@ -726,6 +726,7 @@ type SealRecordRequest struct {
 	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Value         []byte                 `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	Size          uint32                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -788,9 +789,17 @@ func (x *SealRecordRequest) GetValue() []byte {
 	return nil
 }
 
+func (x *SealRecordRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type SealRecordReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Record        []byte                 `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	Size          uint32                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -832,12 +841,20 @@ func (x *SealRecordReply) GetRecord() []byte {
 	return nil
 }
 
+func (x *SealRecordReply) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // OpenRecord is its inverse. (vault)
 type OpenRecordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Record        []byte                 `protobuf:"bytes,3,opt,name=record,proto3" json:"record,omitempty"`
+	Size          uint32                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -893,10 +910,18 @@ func (x *OpenRecordRequest) GetRecord() []byte {
 	return nil
 }
 
+func (x *OpenRecordRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type OpenRecordReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -945,12 +970,20 @@ func (x *OpenRecordReply) GetValue() []byte {
 	return nil
 }
 
+func (x *OpenRecordReply) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // SealSegment encrypts a segment's body under the user's chain key; header is
 // associated data. (vault)
 type SealSegmentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -999,9 +1032,17 @@ func (x *SealSegmentRequest) GetBody() []byte {
 	return nil
 }
 
+func (x *SealSegmentRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type SealSegmentReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sealed        []byte                 `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Size          uint32                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1043,11 +1084,19 @@ func (x *SealSegmentReply) GetSealed() []byte {
 	return nil
 }
 
+func (x *SealSegmentReply) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // OpenSegment is its inverse. (vault)
 type OpenSegmentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Sealed        []byte                 `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1096,9 +1145,17 @@ func (x *OpenSegmentRequest) GetSealed() []byte {
 	return nil
 }
 
+func (x *OpenSegmentRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type OpenSegmentReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	Size          uint32                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1138,6 +1195,13 @@ func (x *OpenSegmentReply) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *OpenSegmentReply) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 // GenerateKey makes an Ed25519 key of the stamped app. (keys)
@@ -1813,31 +1877,39 @@ const file_keymint_proto_rawDesc = "" +
 	"\x06create\x18\x01 \x01(\bR\x06create\"<\n" +
 	"\vAppKeyReply\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x16\n" +
-	"\x06exists\x18\x02 \x01(\bR\x06exists\"m\n" +
+	"\x06exists\x18\x02 \x01(\bR\x06exists\"\x81\x01\n" +
 	"\x11SealRecordRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\fR\x05value\")\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\rR\x04size\"=\n" +
 	"\x0fSealRecordReply\x12\x16\n" +
-	"\x06record\x18\x01 \x01(\fR\x06record\"[\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"o\n" +
 	"\x11OpenRecordRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x16\n" +
-	"\x06record\x18\x03 \x01(\fR\x06record\";\n" +
+	"\x06record\x18\x03 \x01(\fR\x06record\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\rR\x04size\"O\n" +
 	"\x0fOpenRecordReply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"@\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"T\n" +
 	"\x12SealSegmentRequest\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x12\n" +
-	"\x04body\x18\x02 \x01(\fR\x04body\"*\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\">\n" +
 	"\x10SealSegmentReply\x12\x16\n" +
-	"\x06sealed\x18\x01 \x01(\fR\x06sealed\"D\n" +
+	"\x06sealed\x18\x01 \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"X\n" +
 	"\x12OpenSegmentRequest\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x16\n" +
-	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"&\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\":\n" +
 	"\x10OpenSegmentReply\x12\x12\n" +
-	"\x04body\x18\x01 \x01(\fR\x04body\"(\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"(\n" +
 	"\x12GenerateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"*\n" +
 	"\x10GenerateKeyReply\x12\x16\n" +

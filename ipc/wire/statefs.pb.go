@@ -137,11 +137,14 @@ func (x *ReadFileReply) GetSize() uint64 {
 	return 0
 }
 
-// Replace writes the whole file atomically and durably.
+// Replace writes the whole file atomically and durably. Here and in Append, data
+// that does not fit a frame is the first size bytes of the memory object that
+// moves along; a read-only alias will do.
 type ReplaceFileRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +193,13 @@ func (x *ReplaceFileRequest) GetData() []byte {
 	return nil
 }
 
+func (x *ReplaceFileRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type ReplaceFileReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -234,6 +244,7 @@ type AppendFileRequest struct {
 	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	Sync          bool                   `protobuf:"varint,4,opt,name=sync,proto3" json:"sync,omitempty"`
+	Size          uint32                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,6 +305,13 @@ func (x *AppendFileRequest) GetSync() bool {
 		return x.Sync
 	}
 	return false
+}
+
+func (x *AppendFileRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 type AppendFileReply struct {
@@ -714,16 +732,18 @@ const file_statefs_proto_rawDesc = "" +
 	"\x06length\x18\x03 \x01(\rR\x06length\"7\n" +
 	"\rReadFileReply\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"<\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"P\n" +
 	"\x12ReplaceFileRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"\x12\n" +
-	"\x10ReplaceFileReply\"g\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"\x12\n" +
+	"\x10ReplaceFileReply\"{\n" +
 	"\x11AppendFileRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
-	"\x04sync\x18\x04 \x01(\bR\x04sync\"%\n" +
+	"\x04sync\x18\x04 \x01(\bR\x04sync\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\rR\x04size\"%\n" +
 	"\x0fAppendFileReply\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\"=\n" +
 	"\x13TruncateFileRequest\x12\x12\n" +

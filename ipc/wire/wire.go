@@ -190,8 +190,18 @@ type message[T any] interface {
 // message with OK, or the code that its error is or wraps, and Unavailable for
 // any other error. A *Fault keeps its place. Once the reply is out, every bytes
 // field of both messages is wiped: the handler copies what it keeps, and
-// returns nothing that it still needs.
+// returns nothing that it still needs. A capability that comes along is closed
+// before the handler runs, because it expects none.
 func On[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, h func(ctx context.Context, r *ipc.Request, q QM) (PM, error)) {
+	OnObject(m, op, func(ctx context.Context, r *ipc.Request, q QM) (PM, error) {
+		r.CloseMoved()
+		return h(ctx, r, q)
+	})
+}
+
+// OnObject is On for what may bring a memory object along: see Payload and
+// Deliver. Whatever came is closed when the handler has ended.
+func OnObject[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, h func(ctx context.Context, r *ipc.Request, q QM) (PM, error)) {
 	m.handlers[op] = func(ctx context.Context, r *ipc.Request) {
 		q := QM(new(Q))
 		if err := decode(r.Body, q); err != nil {
@@ -210,8 +220,10 @@ func On[Q, P any, QM message[Q], PM message[P]](m *Mux, op uint16, h func(ctx co
 }
 
 // Serve decodes, calls, encodes and replies. An opcode without a handler is
-// Unsupported.
+// Unsupported. What came along is closed in the end, a panic included: it must
+// not fill the service's table.
 func (m *Mux) Serve(ctx context.Context, r *ipc.Request) {
+	defer r.CloseMoved()
 	if r.Op >= ipc.MaxOps || m.handlers[r.Op] == nil {
 		Refuse(r, ipc.Unsupported)
 		return

@@ -117,7 +117,7 @@ func mix(key *secret.Bytes, c *chance, ad, plain []byte) []byte {
 
 // encrypt appends the ciphertext and tag. Its callers get the nonce from mix
 // under a key that belongs to this one, so the pair of key and nonce is used
-// for one plaintext only; a message has at most 7 KiB, far from the cipher's
+// for one plaintext only; a message has at most 65 KiB, far from the cipher's
 // limit.
 func encrypt(dst []byte, key *secret.Bytes, nonce, ad, plain []byte) []byte {
 	aead, err := chacha20poly1305.NewX(key.Expose())

@@ -20,7 +20,14 @@ func TestRecordBuckets(t *testing.T) {
 			t.Errorf("%d bytes are padded to %d, want %d", size, got, want)
 		}
 	}
-	if MaxRecord != 4397 || BlobSize != 106 || rootWrapSize != 105 || rootEntrySize != 113 || saltSize != 70 {
+	for size, want := range map[int]int{
+		4104: 8192, 8192: 8192, 8193: 16384, 65535: 65536, 65536: 65536, 65537: 65798, 65798: 65798,
+	} {
+		if got := longBucket(size); got != want {
+			t.Errorf("%d bytes of a long record are padded to %d, want %d", size, got, want)
+		}
+	}
+	if MaxLong != 65839 || MaxRecord != 4397 || BlobSize != 106 || rootWrapSize != 105 || rootEntrySize != 113 || saltSize != 70 {
 		t.Error("a size is not the specification's")
 	}
 }
@@ -38,6 +45,30 @@ func TestRecordsOfEveryLength(t *testing.T) {
 			record := sealRecord(keys, &chance{}, place, name, value)
 			if want := 1 + Overhead + recordBucket(recordHeader+len(name)+n); len(record) != want {
 				t.Fatalf("name %d, value %d: record of %d bytes, want %d", len(name), n, len(record), want)
+			}
+			gotName, gotValue, err := openRecord(keys, place, record)
+			if err != nil || gotName != name || !bytes.Equal(gotValue, value) {
+				t.Fatalf("name %d, value %d: %v", len(name), n, err)
+			}
+		}
+	}
+}
+
+// TestLongRecords does the same for values over MaxValue, at every edge.
+func TestLongRecords(t *testing.T) {
+	keys := newSealer(testKey("base"), "nexus record v1")
+	place := recordPlace{owner: testOwner, app: "demo", sequence: 1, kind: 1}
+	r := newRandom(t)
+	for _, edge := range []int{MaxValue + 8, 8192, 16384, 32768, MaxLongValue} {
+		for n := edge - 8; n <= min(edge+2, MaxLongValue); n++ {
+			name, value := strings.Repeat("n", 1+r.Intn(MaxName)), make([]byte, n)
+			r.Read(value)
+			record, size := sealRecord(keys, &chance{}, place, name, value), recordBucket(recordHeader+len(name)+n)
+			if n > MaxValue {
+				size = longBucket(longHeader + len(name) + n)
+			}
+			if len(record) != 1+Overhead+size || record[0] != versionOf(value) {
+				t.Fatalf("name %d, value %d: record of %d bytes, version %d, want %d", len(name), n, len(record), record[0], 1+Overhead+size)
 			}
 			gotName, gotValue, err := openRecord(keys, place, record)
 			if err != nil || gotName != name || !bytes.Equal(gotValue, value) {

@@ -92,13 +92,16 @@ func FuzzRing(f *testing.F) {
 func FuzzRecordPlain(f *testing.F) {
 	f.Add(encodePlain("name", []byte("value")).Expose())
 	f.Add(encodePlain(strings.Repeat("n", MaxName), make([]byte, MaxValue)).Expose())
+	f.Add(encodePlain("name", make([]byte, MaxValue+1)).Expose())
 	f.Add(make([]byte, leastBucket))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		name, value, err := decodePlain(b)
-		typed(t, err)
-		if err == nil && !bytes.Equal(encodePlain(name, value).Expose(), b) {
-			t.Error("accepted, but not what encodePlain makes")
+		for _, version := range []uint8{recordVersion, longVersion} {
+			name, value, err := decodePlain(version, b)
+			typed(t, err)
+			if err == nil && (versionOf(value) != version || !bytes.Equal(encodePlain(name, value).Expose(), b)) {
+				t.Error("accepted, but not what encodePlain makes")
+			}
 		}
 	})
 }

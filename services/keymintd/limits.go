@@ -10,10 +10,13 @@ const (
 	MaxKeyName     = 64   // bytes of a signing key's name
 	MaxMessage     = 4096 // bytes of a message to sign
 	MaxName        = 256  // bytes of a name in a record
-	MaxValue       = 4096 // bytes of a value in a record
+	MaxValue       = 4096 // bytes of a value in a record that travels in a frame
 	MaxHeader      = 256  // bytes of a segment's header
-	MaxBody        = 7168 // bytes of a segment's body
+	MaxBody        = 7168 // bytes of a segment's body that travels in a frame
 	MaxWaiting     = 16   // requests at once that read, make or change one ring
+
+	MaxLongValue = 64 << 10 // bytes of a value in a record, in a memory object
+	MaxLongBody  = 65 << 10 // bytes of a segment's body, in a memory object
 )
 
 // Sizes of what is sealed, in bytes.
@@ -22,10 +25,12 @@ const (
 	KeyIDSize   = 16 // of an app's opaque key id
 	Overhead    = nonceSize + tagSize
 	MaxRecord   = 1 + Overhead + maxRecordPlain
+	MaxLong     = 1 + Overhead + maxLongPlain // of a long record
 	BlobSize    = wrapOverhead + 1 + KeySize
 	Incarnation = 16
 
 	maxRecordPlain = recordHeader + MaxName + MaxValue
+	maxLongPlain   = longHeader + MaxName + MaxLongValue
 )
 
 // MaxName must be what the canonical form of names allows.

@@ -7,14 +7,15 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/secret"
 )
 
 func (s *Service) vault(m *wire.Mux) {
 	wire.On(m, wire.OpAppKey, s.appKey)
-	wire.On(m, wire.OpSealRecord, s.sealRecord)
-	wire.On(m, wire.OpOpenRecord, s.openRecord)
-	wire.On(m, wire.OpSealSegment, s.sealSegment)
-	wire.On(m, wire.OpOpenSegment, s.openSegment)
+	wire.OnObject(m, wire.OpSealRecord, s.sealRecord)
+	wire.OnObject(m, wire.OpOpenRecord, s.openRecord)
+	wire.OnObject(m, wire.OpSealSegment, s.sealSegment)
+	wire.OnObject(m, wire.OpOpenSegment, s.openSegment)
 }
 
 func (s *Service) appKey(ctx context.Context, r *ipc.Request, q *wire.AppKeyRequest) (*wire.AppKeyReply, error) {
@@ -69,6 +70,11 @@ func (s *Service) sealRecord(ctx context.Context, r *ipc.Request, q *wire.SealRe
 	if capability.CheckName(q.Name) != nil {
 		return nil, ipc.Malformed
 	}
+	value, err := wire.Payload(r, q.Value, q.Size, MaxLongValue)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(value)
 	c, err := s.entropy.forNonce(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +83,9 @@ func (s *Service) sealRecord(ctx context.Context, r *ipc.Request, q *wire.SealRe
 	if err != nil {
 		return nil, err
 	}
-	return &wire.SealRecordReply{Record: sealRecord(ring.records, c, place, q.Name, q.Value)}, nil
+	record := sealRecord(ring.records, c, place, q.Name, value)
+	inline, size, err := wire.Deliver(r, record, q.Size > 0)
+	return &wire.SealRecordReply{Record: inline, Size: size}, err
 }
 
 func (s *Service) openRecord(ctx context.Context, r *ipc.Request, q *wire.OpenRecordRequest) (*wire.OpenRecordReply, error) {
@@ -89,15 +97,20 @@ func (s *Service) openRecord(ctx context.Context, r *ipc.Request, q *wire.OpenRe
 	if err != nil {
 		return nil, err
 	}
+	record, err := wire.Payload(r, q.Record, q.Size, MaxLong)
+	if err != nil {
+		return nil, tooLong(err)
+	}
 	ring, err := s.ringOfRecord(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	name, value, err := openRecord(ring.records, place, q.Record)
+	name, value, err := openRecord(ring.records, place, record)
 	if err != nil {
 		return nil, ipc.Damaged
 	}
-	return &wire.OpenRecordReply{Name: name, Value: value}, nil
+	inline, size, err := wire.Deliver(r, value, q.Size > 0)
+	return &wire.OpenRecordReply{Name: name, Value: inline, Size: size}, err
 }
 
 func (s *Service) sealSegment(ctx context.Context, r *ipc.Request, q *wire.SealSegmentRequest) (*wire.SealSegmentReply, error) {
@@ -108,7 +121,11 @@ func (s *Service) sealSegment(ctx context.Context, r *ipc.Request, q *wire.SealS
 	if len(q.Header) > MaxHeader || len(q.Body) > MaxBody {
 		return nil, ipc.TooLarge
 	}
-	if len(q.Header) == 0 || len(q.Body) == 0 {
+	body, err := wire.Payload(r, q.Body, q.Size, MaxLongBody)
+	if err != nil {
+		return nil, err
+	}
+	if len(q.Header) == 0 || len(body) == 0 {
 		return nil, ipc.Malformed
 	}
 	c, err := s.entropy.forNonce(ctx)
@@ -118,9 +135,10 @@ func (s *Service) sealSegment(ctx context.Context, r *ipc.Request, q *wire.SealS
 	if a.sealed {
 		return nil, ipc.Sealed
 	}
-	sealed := make([]byte, 0, Overhead+len(q.Body))
-	sealed = a.acct.rootKeys.chain.seal(sealed, c, segmentAD(a.acct.owner, q.Header), q.Body)
-	return &wire.SealSegmentReply{Sealed: sealed}, nil
+	sealed := make([]byte, 0, Overhead+len(body))
+	sealed = a.acct.rootKeys.chain.seal(sealed, c, segmentAD(a.acct.owner, q.Header), body)
+	inline, size, err := wire.Deliver(r, sealed, q.Size > 0)
+	return &wire.SealSegmentReply{Sealed: inline, Size: size}, err
 }
 
 func (s *Service) openSegment(_ context.Context, r *ipc.Request, q *wire.OpenSegmentRequest) (*wire.OpenSegmentReply, error) {
@@ -128,14 +146,28 @@ func (s *Service) openSegment(_ context.Context, r *ipc.Request, q *wire.OpenSeg
 	if err != nil {
 		return nil, err
 	}
-	if !within(len(q.Header), 1, MaxHeader) || !within(len(q.Sealed), Overhead+1, Overhead+MaxBody) {
+	sealed, err := wire.Payload(r, q.Sealed, q.Size, Overhead+MaxLongBody)
+	if err != nil {
+		return nil, tooLong(err)
+	}
+	if !within(len(q.Header), 1, MaxHeader) || !within(len(sealed), Overhead+1, Overhead+MaxLongBody) {
 		return nil, ipc.Damaged // Nothing of such lengths was ever sealed.
 	}
-	body, err := a.acct.rootKeys.chain.open(segmentAD(a.acct.owner, q.Header), q.Sealed)
+	body, err := a.acct.rootKeys.chain.open(segmentAD(a.acct.owner, q.Header), sealed)
 	if err != nil {
 		return nil, ipc.Damaged
 	}
-	return &wire.OpenSegmentReply{Body: body.Expose()}, nil // Wiped when the reply is out.
+	inline, size, err := wire.Deliver(r, body.Expose(), q.Size > 0) // Wiped there, or when the reply is out.
+	return &wire.OpenSegmentReply{Body: inline, Size: size}, err
+}
+
+// tooLong is what a length says of bytes that are to be opened: nothing so long
+// was ever sealed.
+func tooLong(err error) error {
+	if errors.Is(err, ipc.TooLarge) {
+		return ipc.Damaged
+	}
+	return err
 }
 
 func within(n, least, most int) bool { return n >= least && n <= most }

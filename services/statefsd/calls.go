@@ -47,11 +47,12 @@ func (s *service) replace(ctx context.Context, r *ipc.Request, q *wire.ReplaceFi
 	if err != nil {
 		return nil, err
 	}
-	if len(q.Data) > MaxWrite {
-		return nil, ipc.TooLarge
+	data, err := content(r, q.Data, q.Size)
+	if err != nil {
+		return nil, err
 	}
 	err = s.change(ctx, func() error {
-		return s.disk.Replace(s.root+rel, q.Data)
+		return s.disk.Replace(s.root+rel, data)
 	}, outcome{rel, true})
 	if err != nil {
 		return nil, fault(err, q.Path, 0)
@@ -64,17 +65,18 @@ func (s *service) append(ctx context.Context, r *ipc.Request, q *wire.AppendFile
 	if err != nil {
 		return nil, err
 	}
-	if len(q.Data) > MaxWrite {
-		return nil, ipc.TooLarge
+	data, err := content(r, q.Data, q.Size)
+	if err != nil {
+		return nil, err
 	}
-	if q.Offset > math.MaxInt64-MaxWrite {
+	if q.Offset > math.MaxInt64-MaxObject {
 		return nil, ipc.Malformed
 	}
-	if len(q.Data) == 0 && q.Sync {
+	if len(data) == 0 && q.Sync {
 		return s.sync(ctx, rel, q.Path)
 	}
 	err = s.change(ctx, func() error {
-		err := s.disk.Append(s.root+rel, int64(q.Offset), q.Data)
+		err := s.disk.Append(s.root+rel, int64(q.Offset), data)
 		if err != nil || !q.Sync {
 			return err
 		}
@@ -83,7 +85,17 @@ func (s *service) append(ctx context.Context, r *ipc.Request, q *wire.AppendFile
 	if err != nil {
 		return nil, fault(err, q.Path, q.Offset)
 	}
-	return &wire.AppendFileReply{Size: q.Offset + uint64(len(q.Data))}, nil
+	return &wire.AppendFileReply{Size: q.Offset + uint64(len(data))}, nil
+}
+
+// content answers what a request wants written. What came along is a copy, and
+// the object closed, before the request parks.
+func content(r *ipc.Request, inline []byte, size uint32) ([]byte, error) {
+	if len(inline) > MaxWrite {
+		return nil, ipc.TooLarge
+	}
+	defer r.CloseMoved()
+	return wire.Payload(r, inline, size, MaxObject)
 }
 
 // sync makes earlier appends durable, whatever the offset says.

@@ -14,12 +14,15 @@
 // never reaches outside its directory.
 package statefsd
 
+import "nexus.internal/os/ipc"
+
 // Limits. A request with MaxWrite bytes of content, or a reply with MaxRead,
 // fits a frame with everything that is around it.
 const (
-	MaxRead  = 7168  // bytes that one read answers
-	MaxWrite = 7680  // bytes of content in one append or replace
-	MaxList  = 7680  // bytes of paths in one list's answer
-	MaxPath  = 255   // bytes of a path, "state:/" included
-	MaxFiles = 16384 // files, if Config doesn't say otherwise
+	MaxRead   = 7168          // bytes that one read answers
+	MaxWrite  = 7680          // bytes of content in one append or replace, in a frame
+	MaxList   = 7680          // bytes of paths in one list's answer
+	MaxPath   = 255           // bytes of a path, "state:/" included
+	MaxObject = ipc.MaxMemory // bytes of content in one append or replace, in a memory object
+	MaxFiles  = 16384         // files, if Config doesn't say otherwise
 )

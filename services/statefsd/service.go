@@ -55,8 +55,8 @@ func New(t *ipc.Task, cfg Config) ipc.Service {
 		s.config = ErrConfig
 	}
 	wire.On(&s.mux, wire.OpReadFile, s.read)
-	wire.On(&s.mux, wire.OpReplaceFile, s.replace)
-	wire.On(&s.mux, wire.OpAppendFile, s.append)
+	wire.OnObject(&s.mux, wire.OpReplaceFile, s.replace)
+	wire.OnObject(&s.mux, wire.OpAppendFile, s.append)
 	wire.On(&s.mux, wire.OpTruncateFile, s.truncate)
 	wire.On(&s.mux, wire.OpRenameFile, s.rename)
 	wire.On(&s.mux, wire.OpRemoveFile, s.remove)

@@ -2,12 +2,13 @@ package vault
 
 import "crypto/sha256"
 
-// Group cuts records into runs that each fit one segment.
+// Group cuts records into runs that each fit one segment. A large record has
+// one to itself.
 func Group(records []Record) [][]Record {
 	var groups [][]Record
 	from, size := 0, 0
 	for i, r := range records {
-		if size+r.Size() > MaxBody {
+		if i > from && size+r.Size() > MaxBody {
 			groups = append(groups, records[from:i])
 			from, size = i, 0
 		}

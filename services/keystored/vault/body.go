@@ -13,6 +13,10 @@ const (
 	Put    RecordKind = 1 // a name has a value
 	Delete RecordKind = 2 // a name has none any more
 	Base   RecordKind = 3 // a file begins
+
+	// largePut is how a Put is written whose ciphertext has more than MaxRecord
+	// bytes. It is no kind of Record.
+	largePut RecordKind = 4
 )
 
 // Record is one record of a segment's body.
@@ -26,23 +30,43 @@ type Record struct {
 }
 
 // Size is how many bytes the record takes in a body.
-func (r Record) Size() int { return recordHeader + len(r.Sealed) }
+func (r Record) Size() int {
+	if r.large() {
+		return largeHeader + len(r.Sealed)
+	}
+	return recordHeader + len(r.Sealed)
+}
+
+// large says whether the record needs the longer form, and a segment of its own.
+func (r Record) large() bool { return len(r.Sealed) > MaxRecord }
+
+// segment is at most how many bytes the record adds to a batch.
+func (r Record) segment() int {
+	if r.large() {
+		return HeaderSize + SealOverhead + bucket(r.Size())
+	}
+	return MaxSegment
+}
 
 // valid is the part of a record's rules that needs no neighbour.
 func (r Record) valid() bool {
 	switch r.Kind {
 	case Put:
-		return r.Usage >= 1 && r.Usage <= maxUsage && r.sealedOnce()
+		most, length := uint32(maxUsage), MaxRecord
+		if r.large() {
+			most, length = maxLargeUsage, MaxLargeRecord
+		}
+		return r.Usage >= 1 && r.Usage <= most && r.sealedOnce(length)
 	case Delete:
-		return r.Usage == 0 && r.Supersedes != 0 && r.sealedOnce()
+		return r.Usage == 0 && r.Supersedes != 0 && r.sealedOnce(MaxRecord)
 	case Base:
 		return r.Key == KeyID{} && r.Supersedes == 0 && len(r.Sealed) == 0
 	}
 	return false
 }
 
-func (r Record) sealedOnce() bool {
-	return r.Sequence > 0 && r.Supersedes < r.Sequence && len(r.Sealed) > 0 && len(r.Sealed) <= MaxRecord
+func (r Record) sealedOnce(most int) bool {
+	return r.Sequence > 0 && r.Supersedes < r.Sequence && len(r.Sealed) > 0 && len(r.Sealed) <= most
 }
 
 // EncodeBody answers the body that holds the records, padded to its bucket.
@@ -54,26 +78,39 @@ func EncodeBody(records []Record) ([]byte, error) {
 		}
 		size += r.Size()
 	}
-	if size == 0 || size > MaxBody {
+	if size == 0 || size > MaxBody && len(records) > 1 {
 		return nil, ErrBody
 	}
 	b := make([]byte, 0, bucket(size))
 	for _, r := range records {
-		b = append(b, byte(r.Kind))
-		b = append(b, r.Key[:]...)
-		b = binary.LittleEndian.AppendUint64(b, r.Sequence)
-		b = binary.LittleEndian.AppendUint64(b, r.Supersedes)
-		b = binary.LittleEndian.AppendUint32(b, r.Usage)
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(r.Sealed)))
-		b = append(b, r.Sealed...)
+		b = r.append(b)
 	}
 	return b[:bucket(size)], nil
+}
+
+// append encodes the record.
+func (r Record) append(b []byte) []byte {
+	kind := r.Kind
+	if r.large() {
+		kind = largePut
+	}
+	b = append(b, byte(kind))
+	b = append(b, r.Key[:]...)
+	b = binary.LittleEndian.AppendUint64(b, r.Sequence)
+	b = binary.LittleEndian.AppendUint64(b, r.Supersedes)
+	b = binary.LittleEndian.AppendUint32(b, r.Usage)
+	if r.large() {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Sealed)))
+	} else {
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(r.Sealed)))
+	}
+	return append(b, r.Sealed...)
 }
 
 // DecodeBody reads a body. It accepts exactly what EncodeBody can produce;
 // the answer does not alias b.
 func DecodeBody(b []byte) ([]Record, error) {
-	if len(b) > MaxBody || !isBucket(len(b)) {
+	if len(b) > MaxLargeBody || !isBucket(len(b)) {
 		return nil, ErrBody
 	}
 	var records []Record
@@ -86,28 +123,33 @@ func DecodeBody(b []byte) ([]Record, error) {
 		records = append(records, r)
 		at += n
 	}
-	if at == 0 || bucket(at) != len(b) || !zeros(b[at:]) {
+	if at == 0 || at > MaxBody && len(records) > 1 || bucket(at) != len(b) || !zeros(b[at:]) {
 		return nil, ErrBody
 	}
 	return records, nil
 }
 
-// decodeRecord reads the record at the beginning of b; 0 means that b is short.
+// decodeRecord reads the record at the beginning of b; 0 means that b is short,
+// or that the record is not in the one form that it has.
 func decodeRecord(b []byte) (Record, int) {
-	if len(b) < recordHeader {
+	if len(b) < recordHeader || RecordKind(b[0]) == largePut && len(b) < largeHeader {
 		return Record{}, 0
 	}
-	n := recordHeader + int(binary.LittleEndian.Uint16(b[37:]))
-	if len(b) < n {
+	kind, header, length := RecordKind(b[0]), recordHeader, int64(binary.LittleEndian.Uint16(b[37:]))
+	if kind == largePut {
+		kind, header, length = Put, largeHeader, int64(binary.LittleEndian.Uint32(b[37:]))
+	}
+	if int64(len(b)) < int64(header)+length || (length > MaxRecord) != (header == largeHeader) {
 		return Record{}, 0
 	}
+	n := header + int(length)
 	return Record{
-		Kind:       RecordKind(b[0]),
+		Kind:       kind,
 		Key:        KeyID(b[1:17]),
 		Sequence:   binary.LittleEndian.Uint64(b[17:]),
 		Supersedes: binary.LittleEndian.Uint64(b[25:]),
 		Usage:      binary.LittleEndian.Uint32(b[33:]),
-		Sealed:     append([]byte(nil), b[recordHeader:n]...),
+		Sealed:     append([]byte(nil), b[header:n]...),
 	}, n
 }
 

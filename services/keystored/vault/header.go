@@ -102,7 +102,7 @@ func (h Header) plausible() bool {
 	if h.Sequence == 1 && (h.Start != 0 || h.Chain != Hash{}) {
 		return false
 	}
-	return h.Start < MaxVault && body <= MaxBody && isBucket(body)
+	return h.Start < MaxVault && body <= MaxLargeBody && isBucket(body)
 }
 
 // isBucket says whether a body may have this length.

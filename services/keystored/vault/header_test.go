@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"testing"
 )
 
@@ -45,7 +46,14 @@ func TestBodyLimits(t *testing.T) {
 	}{
 		{"record n-1", []Record{sized(MaxRecord - 1)}, true},
 		{"record n", []Record{sized(MaxRecord)}, true},
-		{"record n+1", []Record{sized(MaxRecord + 1)}, false},
+		{"large record 1", []Record{sized(MaxRecord + 1)}, true},
+		{"large record n-1", []Record{sized(MaxLargeRecord - 1)}, true},
+		{"large record n", []Record{sized(MaxLargeRecord)}, true},
+		{"large record n+1", []Record{sized(MaxLargeRecord + 1)}, false},
+		{"large record and another", []Record{sized(MaxRecord + 1), sized(1)}, false},
+		{"large delete", []Record{{Kind: Delete, Sequence: 2, Supersedes: 1, Sealed: make([]byte, MaxRecord+1)}}, false},
+		{"large usage n", []Record{{Kind: Put, Sequence: 1, Usage: maxLargeUsage, Sealed: make([]byte, MaxRecord+1)}}, true},
+		{"large usage n+1", []Record{{Kind: Put, Sequence: 1, Usage: maxLargeUsage + 1, Sealed: make([]byte, MaxRecord+1)}}, false},
 		{"two that fit", []Record{sized(MaxBody/2 - recordHeader), sized(MaxBody/2 - recordHeader)}, true},
 		{"two that do not", []Record{sized(MaxBody/2 - recordHeader), sized(MaxBody/2 - recordHeader + 1)}, false},
 		{"usage n-1", []Record{{Kind: Put, Sequence: 1, Usage: maxUsage - 1, Sealed: []byte{1}}}, true},
@@ -61,8 +69,9 @@ func TestBodyLimits(t *testing.T) {
 			t.Errorf("%s: %v is no ErrBody", c.name, err)
 		}
 		if err == nil {
-			if _, err := DecodeBody(body); err != nil {
-				t.Errorf("%s: what was encoded does not decode: %v", c.name, err)
+			back, err := DecodeBody(body)
+			if err != nil || !reflect.DeepEqual(back, c.r) {
+				t.Errorf("%s: what was encoded does not decode to the same: %v", c.name, err)
 			}
 		}
 	}

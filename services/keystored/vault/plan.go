@@ -18,6 +18,7 @@ type Plan struct {
 	index   *Index
 	limits  Limits
 	changes []change
+	bytes   int // of segments, at most
 }
 
 // change is one admitted op.
@@ -33,11 +34,21 @@ func NewPlan(x *Index, limits Limits) *Plan {
 	return &Plan{index: x, limits: limits}
 }
 
+// Room says whether the batch can take the op as well: it has a limit of records
+// and one of bytes. An empty batch has room for any op.
+func (p *Plan) Room(op Op) bool {
+	return len(p.changes) < MaxBatchRecords && p.bytes+(Record{Sealed: op.Sealed}).segment() <= MaxBatchBytes
+}
+
 // Admit takes the op into the batch, or answers why not: ErrNotFound for a
 // delete of a name that isn't there, ErrQuota, or ErrTooLarge for a batch that
 // is full. names is the index of the op's app.
 func (p *Plan) Admit(names *Names, op Op) error {
-	if len(p.changes) == MaxBatchRecords || len(op.Sealed) > MaxRecord {
+	longest := MaxRecord
+	if op.Kind == Put {
+		longest = MaxLargeRecord
+	}
+	if !p.Room(op) || len(op.Sealed) > longest {
 		return ErrTooLarge
 	}
 	c := change{names: names, name: op.Name, record: Record{
@@ -53,6 +64,7 @@ func (p *Plan) Admit(names *Names, op Op) error {
 		return ErrQuota
 	}
 	p.changes = append(p.changes, c)
+	p.bytes += c.record.segment()
 	return nil
 }
 

@@ -159,10 +159,53 @@ func TestBatchIsBounded(t *testing.T) {
 
 func TestRecordIsBounded(t *testing.T) {
 	d := newDesk(t, Limits{})
-	for n, want := range map[int]error{MaxRecord - 1: nil, MaxRecord: nil, MaxRecord + 1: ErrTooLarge} {
+	for n, want := range map[int]error{
+		MaxRecord - 1: nil, MaxRecord: nil, MaxRecord + 1: nil,
+		MaxLargeRecord - 1: nil, MaxLargeRecord: nil, MaxLargeRecord + 1: ErrTooLarge,
+	} {
 		op := d.op(Put, keyA, fmt.Sprint(n), 1)
 		op.Sealed = make([]byte, n)
 		wantVerdicts(t, d.commit(op), want)
+	}
+	for n, want := range map[int]error{MaxRecord: nil, MaxRecord + 1: ErrTooLarge} {
+		wantVerdicts(t, d.commit(d.op(Put, keyA, "gone", 1)), nil)
+		op := d.op(Delete, keyA, "gone", 0)
+		op.Sealed = make([]byte, n)
+		wantVerdicts(t, d.commit(op), want)
+	}
+}
+
+// TestBatchOfLargeRecords: a batch of any records that it takes is as long as
+// MaxBatchBytes at most, so that a torn tail is never longer.
+func TestBatchOfLargeRecords(t *testing.T) {
+	for n, want := range map[int]int{MaxLargeRecord: MaxBatchBytes / MaxLargeSegment, MaxRecord + 1: 56, MaxRecord: 64, 1: 64} {
+		d := newDesk(t, Limits{})
+		p := NewPlan(d.index, d.limits)
+		for i := 0; ; i++ {
+			op := d.op(Put, keyA, fmt.Sprint(i), 1)
+			op.Sealed = make([]byte, n)
+			room := p.Room(op)
+			if err := p.Admit(d.names[keyA], op); room != (err == nil) {
+				t.Fatalf("op %d: room is %v, and then %v", i, room, err)
+			} else if err != nil {
+				break
+			}
+		}
+		records := p.Records()
+		if len(records) != want {
+			t.Errorf("a batch has %d records of %d bytes, want %d", len(records), n, want)
+		}
+		size := 0
+		for _, group := range Group(records) {
+			body, err := EncodeBody(group)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += HeaderSize + SealOverhead + len(body)
+		}
+		if size > MaxBatchBytes {
+			t.Errorf("a batch of records of %d bytes has %d bytes", n, size)
+		}
 	}
 }
 
@@ -173,7 +216,7 @@ func TestWorn(t *testing.T) {
 		t.Error("a file without live records")
 	}
 	half := CompactAbove/2 + 100
-	x.add(Record{Kind: Put, Sequence: 1, Usage: 1, Sealed: make([]byte, half-recordHeader)}, 0)
+	x.add(Record{Kind: Put, Sequence: 1, Usage: 1, Sealed: make([]byte, half-largeHeader)}, 0)
 	for length, want := range map[int]bool{half: false, 2*half - 1: false, 2 * half: false, 2*half + 1: true} {
 		if x.Worn(uint64(length)) != want {
 			t.Errorf("%d live bytes of %d: worn is %v", half, length, !want)

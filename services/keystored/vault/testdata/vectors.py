@@ -34,6 +34,11 @@ def record(kind, key, seq, supersedes, usage, sealed, length=None):
     return struct.pack("<B16sQQIH", kind, key, seq, supersedes, usage, length) + sealed
 
 
+def large(key, seq, supersedes, usage, sealed, length=None, kind=4):
+    length = len(sealed) if length is None else length
+    return struct.pack("<B16sQQII", kind, key, seq, supersedes, usage, length) + sealed
+
+
 def body(*records, size=None):
     b = b"".join(records)
     return b + bytes((bucket(len(b)) if size is None else size) - len(b))
@@ -91,9 +96,10 @@ PUT7 = record(1, B, 7, 0, 5, b"later")
 def headers():
     good = header(1, 1, 0, 296)
     vector("header-first", "header", "ok", good, "segment 1 1 0 296 " + "00" * 32)
-    large = 0x0102030405060708
-    vector("header-later", "header", "ok", header(large, large - 1, 0x123456, 7208, CHAIN),
-           f"segment {large} {large - 1} {0x123456} 7208 {CHAIN.hex()}")
+    number = 0x0102030405060708
+    vector("header-later", "header", "ok", header(number, number - 1, 0x123456, 7208, CHAIN),
+           f"segment {number} {number - 1} {0x123456} 7208 {CHAIN.hex()}")
+    vector("header-large", "header", "ok", header(1, 1, 0, 66600), "segment 1 1 0 66600 " + "00" * 32)
     vector("header-head", "header", "ok", header(9, 7, 0, 80, magic=b"NXVH"), "head 9 7 0 80 " + "00" * 32)
     for name, data in {
         "magic": header(1, 1, 0, 296, magic=b"NXVT"),
@@ -105,7 +111,7 @@ def headers():
         "sealed-zero": header(1, 1, 0, 0),
         "sealed-no-bucket": header(1, 1, 0, 297),
         "sealed-empty-body": header(1, 1, 0, 40),
-        "sealed-over": header(1, 1, 0, 8232),
+        "sealed-over": header(1, 1, 0, 67624),
         "first-with-chain": header(1, 1, 0, 296, CHAIN),
         "first-with-start": header(1, 1, 368, 296),
         "start-over": header(2, 2, 8 << 20, 296, CHAIN),
@@ -129,10 +135,21 @@ def bodies():
            f"put {A.hex()} 1 0 9 {b'sealed-one'.hex()}; delete {B.hex()} 6 2 0 {b'sealed-gone'.hex()}")
     vector("body-largest", "body", "ok", put(b"Z" * (7168 - 39), 4352), f"put {A.hex()} 1 0 4352 " + "5a" * (7168 - 39))
     vector("body-fills-a-bucket", "body", "ok", body(put(b"x" * (256 - 39))), f"put {A.hex()} 1 0 9 " + "78" * 217)
+    sealed = b"L" * 7130
+    vector("body-large", "body", "ok", body(large(A, 2, 1, 65792, sealed)), f"put {A.hex()} 2 1 65792 {sealed.hex()}")
     for name, data in {
         "empty": b"",
         "no-record": bytes(256),
-        "kind": body(record(4, A, 1, 0, 9, b"x")),
+        "kind": body(record(5, A, 1, 0, 9, b"x")),
+        "large-kind-too-short": body(large(A, 1, 0, 9, sealed[1:])),
+        "large-as-put": body(record(1, A, 1, 0, 9, sealed)),
+        "large-usage-zero": body(large(A, 1, 0, 0, sealed)),
+        "large-usage-over": body(large(A, 1, 0, 65793, sealed)),
+        "large-length-over": body(large(A, 1, 0, 9, b"L" * 66520)),
+        "large-length-over-end": body(large(A, 1, 0, 9, sealed, length=0xFFFFFFFF)),
+        "large-beside-another": body(large(A, 1, 0, 9, sealed), record(1, A, 2, 0, 9, b"x")),
+        "large-after-another": body(record(1, A, 1, 0, 9, b"x"), large(A, 2, 0, 9, sealed)),
+        "large-header-cut": (put(b"z" * (256 - 39 - 40)) + large(A, 2, 0, 9, sealed))[:256],
         "bucket-too-large": body(PUT1, size=512),
         "no-bucket": body(PUT1, size=257),
         "over": body(PUT1, size=8192),
@@ -211,6 +228,19 @@ def vaults():
     vector("vault-version", "vault", "version", header(1, 1, 0, 296, version=2) + f.data[72:], head=head)
     other = File().segment(body(BASE)).segment(body(PUT1, record(1, B, 2, 0, 4352, b"another-x!")))
     vector("vault-other-history", "vault", "damaged@368", other.data, head=head)
+
+
+def large_ones():
+    """A large put in the middle of a batch, and torn at its end."""
+    f = File().segment(body(BASE))
+    head = f.head()
+    f.segment(body(PUT1)).segment(body(large(B, 2, 0, 4353, b"L" * 8233)), new=False).segment(body(PUT5), new=False)
+    o, end = f.offsets, len(f.data)
+    vector("vault-large", "vault", "ok", f.data, f"live=2 secrets=2 bytes=4365 last=5 end=4/2/{end} since=3", head)
+    vector("vault-large-torn", "vault", f"torn@{o[2]}", f.data[:o[3] - 1],
+           "live=1 secrets=1 bytes=9 last=1 end=2/2/736 since=1", head)
+    f.segment(body(PUT7))
+    vector("vault-large-bad-before-later-batch", "vault", f"damaged@{o[2]}", flipped(f.data, o[2] + 8000), head=head)
 
 
 def one_batch():
@@ -321,5 +351,5 @@ def compactions():
 print("""# Vectors of docs/spec/vault.md, written by vectors.py. A block is: name, kind,
 # expect (ok, torn@offset, damaged@offset, or a class of error), says (what was
 # read), head (of a vault), data. Hexadecimal.""")
-for write in headers, bodies, heads, vaults, one_batch, without_head, rules, compactions:
+for write in headers, bodies, heads, vaults, large_ones, one_batch, without_head, rules, compactions:
     write()
