@@ -262,7 +262,7 @@ func (s *System) declare(r row) error {
 }
 
 func (f Facet) spec() ipc.EndpointSpec {
-	return ipc.EndpointSpec{Depth: f.Depth, Parallel: f.Parallel, Raw: f.Raw, Ops: f.Ops}
+	return ipc.EndpointSpec{Depth: f.Depth, Parallel: f.Parallel, Raw: f.Raw, Takes: f.Takes, Ops: f.Ops}
 }
 
 // startTimeout bounds the start of one service, in kernel time.

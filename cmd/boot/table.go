@@ -34,6 +34,7 @@ type Facet struct {
 	Depth    int  // requests that may wait
 	Parallel int  // requests that may be served at once
 	Raw      bool // messages to it are bare bytes, without a nonce
+	Takes    bool // a memory object may come along, for what exceeds a frame
 	Ops      []ipc.Op
 }
 
@@ -63,7 +64,7 @@ var table = []row{
 	},
 	{
 		name: StateFSD, marks: []string{"statefsd:"},
-		facets: []Facet{{Name: "files", Depth: 128, Parallel: 64, Ops: plain(
+		facets: []Facet{{Name: "files", Depth: 128, Parallel: 64, Takes: true, Ops: plain(
 			wire.OpReadFile, wire.OpReplaceFile, wire.OpAppendFile, wire.OpTruncateFile,
 			wire.OpRenameFile, wire.OpRemoveFile, wire.OpListFiles)}},
 	},
@@ -77,7 +78,7 @@ var table = []row{
 			wire.FacetAdmin: {Name: "admin", Depth: 32, Parallel: 32, Ops: append(plain(
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
 				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal})},
-			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Ops: needing(appRights,
+			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Takes: true, Ops: needing(appRights,
 				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment)},
 			wire.FacetKeys: {Name: "keys", Depth: 64, Parallel: 64, Ops: []ipc.Op{
 				{Code: wire.OpGenerateKey, Need: capability.Generate},
@@ -108,7 +109,7 @@ var table = []row{
 	{
 		name: KeyStoreD, marks: []string{"keystore:"}, route: wire.FacetKS1,
 		facets: []Facet{
-			wire.FacetStore: {Name: "store", Depth: 128, Parallel: 128, Ops: []ipc.Op{
+			wire.FacetStore: {Name: "store", Depth: 128, Parallel: 128, Takes: true, Ops: []ipc.Op{
 				{Code: wire.OpPut, Need: capability.Put},
 				{Code: wire.OpGet, Need: capability.Get},
 				{Code: wire.OpDelete, Need: capability.Del},

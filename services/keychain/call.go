@@ -9,20 +9,60 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/secret"
 )
 
 func (c *Client) store(ctx context.Context, op uint16, q, p proto.Message) error {
-	return c.call(ctx, c.cfg.Store, op, q, p)
+	return c.call(ctx, c.cfg.Store, op, ipc.NoSlot, q, p)
 }
 
 func (c *Client) keys(ctx context.Context, op uint16, q, p proto.Message) error {
-	return c.call(ctx, c.cfg.Keys, op, q, p)
+	return c.call(ctx, c.cfg.Keys, op, ipc.NoSlot, q, p)
+}
+
+// inlineValue is how long a value may be that travels in a frame, in bytes. A
+// longer one takes a memory object.
+const inlineValue = 4096
+
+// putLong lends keystored the value, to read and not to keep.
+func (c *Client) putLong(ctx context.Context, name string, value *secret.Bytes) error {
+	loan, err := wire.LendReadOnly(c.task, value.Expose())
+	if err != nil {
+		return err
+	}
+	defer loan.End()
+	q := &wire.PutRequest{Name: name, Size: uint32(value.Len())}
+	return c.call(ctx, c.cfg.Store, wire.OpPut, loan.Object, q, &wire.PutReply{})
+}
+
+// getLong lends keystored room for any value, because another one may be stored
+// by now, longer or shorter than that of which the first call told.
+func (c *Client) getLong(ctx context.Context, name string) (*secret.Bytes, error) {
+	loan, err := wire.Lend(c.task, nil, MaxValue)
+	if err != nil {
+		return nil, err
+	}
+	defer loan.End()
+	var p wire.GetReply
+	q := &wire.GetRequest{Name: name, Room: MaxValue}
+	if err := c.call(ctx, c.cfg.Store, wire.OpGet, loan.Object, q, &p); err != nil {
+		return nil, err
+	}
+	if p.Size == 0 {
+		return secret.Take(p.Value), nil
+	}
+	value, err := loan.Read(p.Size)
+	if err != nil {
+		return nil, ErrUnavailable
+	}
+	return secret.Take(value), nil
 }
 
 // call leaves q alone: its bytes are the caller's. A service that was stopped
-// for good is unavailable to an app like one that restarts.
-func (c *Client) call(ctx context.Context, slot ipc.Slot, op uint16, q, p proto.Message) error {
-	err := wire.Call(ctx, c.task, ipc.Msg{Slot: slot, Op: op, Token: &c.cfg.Token, Move: ipc.NoSlot}, q, p)
+// for good is unavailable to an app like one that restarts. A memory object may
+// come along, or NoSlot.
+func (c *Client) call(ctx context.Context, slot ipc.Slot, op uint16, object ipc.Slot, q, p proto.Message) error {
+	err := wire.Call(ctx, c.task, ipc.Msg{Slot: slot, Op: op, Token: &c.cfg.Token, Move: object}, q, p)
 	if errors.Is(err, ipc.NoSuchEndpoint) {
 		return ErrUnavailable
 	}

@@ -113,7 +113,7 @@ func (b *bench) serve(name string, first, last uint16) (*server, ipc.Slot) {
 	for op := first; op <= last; op++ {
 		ops = append(ops, ipc.Op{Code: op, Need: capability.AllTokenRights})
 	}
-	ep := b.rig.Endpoint(s.task, ipc.EndpointSpec{Depth: 64, Parallel: 64, Ops: ops})
+	ep := b.rig.Endpoint(s.task, ipc.EndpointSpec{Depth: 64, Parallel: 64, Takes: true, Ops: ops})
 	b.rig.Host(s.task, func() ipc.Service { return s })
 	return s, ep
 }

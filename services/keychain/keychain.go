@@ -13,7 +13,7 @@ import (
 const (
 	MaxName    = capability.MaxName // of a secret's name
 	MaxKeyName = 64                 // of a key's name
-	MaxValue   = 4096               // of a secret
+	MaxValue   = 64 << 10           // of a secret
 	MaxMessage = 4096               // to be signed
 )
 
@@ -33,6 +33,7 @@ var (
 	ErrLimit       error = ipc.LimitReached
 	ErrDamaged     error = ipc.Damaged
 	ErrIO          error = ipc.IOError
+	ErrNoSpace     error = ipc.NoSpace // the disk is full, or no memory object is left for a long value
 )
 
 // Config is what the launcher hands an app.
@@ -53,8 +54,8 @@ type Client struct {
 func New(t *ipc.Task, cfg Config) *Client { return &Client{task: t, cfg: cfg} }
 
 // Put stores value under name, durably, in the place of what was there. It
-// returns ErrMalformed, ErrTooLarge, ErrQuota, ErrSealed or ErrDenied, and then
-// nothing has changed.
+// returns ErrMalformed, ErrTooLarge, ErrQuota, ErrSealed, ErrDenied or, for a
+// value over 4,096 bytes, ErrNoSpace, and then nothing has changed.
 func (c *Client) Put(ctx context.Context, name string, value *secret.Bytes) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -62,10 +63,14 @@ func (c *Client) Put(ctx context.Context, name string, value *secret.Bytes) erro
 	if value.Len() > MaxValue {
 		return ErrTooLarge
 	}
+	if value.Len() > inlineValue {
+		return c.putLong(ctx, name, value)
+	}
 	return c.store(ctx, wire.OpPut, &wire.PutRequest{Name: name, Value: value.Expose()}, &wire.PutReply{})
 }
 
-// Get returns the value stored under name, or ErrNotFound.
+// Get returns the value stored under name, or ErrNotFound. It takes two calls for
+// one over 4,096 bytes, and answers what is stored at the second.
 func (c *Client) Get(ctx context.Context, name string) (*secret.Bytes, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -73,6 +78,9 @@ func (c *Client) Get(ctx context.Context, name string) (*secret.Bytes, error) {
 	var p wire.GetReply
 	if err := c.store(ctx, wire.OpGet, &wire.GetRequest{Name: name}, &p); err != nil {
 		return nil, err
+	}
+	if p.Size > 0 {
+		return c.getLong(ctx, name)
 	}
 	return secret.Take(p.Value), nil
 }

@@ -84,7 +84,7 @@ func (s *service) readNames(ctx context.Context, req *ipc.Request, v *userVault,
 // makes it, which is for an app of which the vault has nothing.
 func (s *service) appKey(ctx context.Context, req *ipc.Request, a *app, create bool) error {
 	var p wire.AppKeyReply
-	if err := s.mint(ctx, req, wire.OpAppKey, &wire.AppKeyRequest{Create: create}, &p); err != nil {
+	if err := s.mint(ctx, req, wire.OpAppKey, ipc.NoSlot, &wire.AppKeyRequest{Create: create}, &p); err != nil {
 		return err
 	}
 	if len(p.KeyId) != len(a.key) || create && !p.Exists {
@@ -111,11 +111,21 @@ func (s *service) readName(ctx context.Context, req *ipc.Request, v *userVault, 
 }
 
 // openRecord has keymintd open a live record on behalf of the request. The
-// reply is the caller's to wipe.
+// reply, whose value is in it whatever its length, is the caller's to wipe.
 func (s *service) openRecord(ctx context.Context, req *ipc.Request, v *userVault, live vault.Live) (*wire.OpenRecordReply, error) {
 	var p wire.OpenRecordReply
-	q := &wire.OpenRecordRequest{Sequence: live.Sequence, Kind: uint32(live.Kind), Record: live.Sealed}
-	err := s.mint(ctx, req, wire.OpOpenRecord, q, &p)
+	var err error
+	q := &wire.OpenRecordRequest{Sequence: live.Sequence, Kind: uint32(live.Kind)}
+	if len(live.Sealed) <= vault.MaxRecord {
+		q.Record = live.Sealed
+		err = s.mint(ctx, req, wire.OpOpenRecord, ipc.NoSlot, q, &p)
+	} else {
+		q.Size = uint32(len(live.Sealed))
+		p.Value, err = s.lend(ctx, live.Sealed, 0, func(object ipc.Slot) (uint32, error) {
+			err := s.mint(ctx, req, wire.OpOpenRecord, object, q, &p)
+			return p.Size, err
+		})
+	}
 	if unauthentic(err) {
 		return nil, v.damaged(live.Offset)
 	}
@@ -130,7 +140,8 @@ func unauthentic(err error) bool {
 	return errors.Is(err, ipc.Damaged) && !errors.As(err, &own)
 }
 
-// mint calls keymintd's vault facet on behalf of the request.
-func (s *service) mint(ctx context.Context, req *ipc.Request, op uint16, q, p proto.Message) error {
-	return wire.Call(ctx, s.task, ipc.Msg{Slot: s.cfg.KeyMint, Op: op, Behalf: req, Move: ipc.NoSlot}, q, p)
+// mint calls keymintd's vault facet on behalf of the request. A memory object
+// may come along, or NoSlot.
+func (s *service) mint(ctx context.Context, req *ipc.Request, op uint16, object ipc.Slot, q, p proto.Message) error {
+	return wire.Call(ctx, s.task, ipc.Msg{Slot: s.cfg.KeyMint, Op: op, Behalf: req, Move: object}, q, p)
 }

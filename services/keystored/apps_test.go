@@ -10,6 +10,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keystored/vault"
 )
 
 // session is a session of a user, and where its tokens come from.
@@ -113,14 +114,38 @@ func (a *app) call(ctx context.Context, op uint16, q, p proto.Message) error {
 	return wire.Call(ctx, a.task, ipc.Msg{Slot: a.slot, Op: op, Token: a.token, Move: ipc.NoSlot}, q, p)
 }
 
+// putIn lends keystored what does not fit a frame, as the client library does.
 func (a *app) putIn(ctx context.Context, name, value string) error {
+	if len(value) > vault.InlineBytes {
+		loan, err := wire.LendReadOnly(a.task, []byte(value))
+		if err != nil {
+			return err
+		}
+		defer loan.End()
+		m := ipc.Msg{Slot: a.slot, Op: wire.OpPut, Token: a.token, Move: loan.Object}
+		return wire.Call(ctx, a.task, m, &wire.PutRequest{Name: name, Size: uint32(len(value))}, &wire.PutReply{})
+	}
 	return a.call(ctx, wire.OpPut, &wire.PutRequest{Name: name, Value: []byte(value)}, &wire.PutReply{})
 }
 
 func (a *app) getIn(ctx context.Context, name string) (string, error) {
 	var p wire.GetReply
 	err := a.call(ctx, wire.OpGet, &wire.GetRequest{Name: name}, &p)
-	return string(p.Value), err
+	if err != nil || p.Size == 0 {
+		return string(p.Value), err
+	}
+	loan, err := wire.Lend(a.task, nil, vault.ValueBytes)
+	if err != nil {
+		return "", err
+	}
+	defer loan.End()
+	p.Reset()
+	m := ipc.Msg{Slot: a.slot, Op: wire.OpGet, Token: a.token, Move: loan.Object}
+	if err = wire.Call(ctx, a.task, m, &wire.GetRequest{Name: name, Room: vault.ValueBytes}, &p); err != nil || p.Size == 0 {
+		return string(p.Value), err
+	}
+	value, err := loan.Read(p.Size)
+	return string(value), err
 }
 
 func (a *app) deleteIn(ctx context.Context, name string) error {

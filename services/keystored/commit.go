@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"nexus.internal/os/ipc"
-	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/keystored/vault"
 )
 
@@ -32,16 +31,15 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 	o := &op{app: a, req: req, Op: newOp(v, a, kind, name, value)}
 	v.next++
 	v.pending = append(v.pending, o)
-	var p wire.SealRecordReply
-	q := &wire.SealRecordRequest{Sequence: o.Sequence, Kind: uint32(kind), Name: name, Value: value}
-	if err := s.mint(ctx, req, wire.OpSealRecord, q, &p); err != nil {
+	sealed, err := s.sealRecord(ctx, req, o, value)
+	if err == nil && len(sealed) == 0 {
+		err = ipc.Unavailable
+	}
+	if err != nil {
 		v.drop(o)
 		return err
 	}
-	if o.Sealed = p.Record; len(o.Sealed) == 0 {
-		v.drop(o)
-		return ipc.Unavailable
-	}
+	o.Sealed = sealed
 	return s.settle(ctx, v, o)
 }
 
@@ -203,6 +201,9 @@ func (s *service) take(v *userVault) (*vault.Plan, []*op) {
 	n := 0
 	for ; n < len(v.pending) && n < vault.MaxBatchRecords && v.pending[n].Sealed != nil; n++ {
 		o := v.pending[n]
+		if !plan.Room(o.Op) {
+			break // It is the first of the next batch.
+		}
 		if o.verdict = ipc.Denied; !o.req.Gone() {
 			o.verdict = code(plan.Admit(&o.app.names, o.Op))
 		}

@@ -34,6 +34,9 @@ func workload(a *app) (model map[string]string, open string) {
 	for i := range 30 {
 		name := fmt.Sprint("name-", i%7)
 		value := fmt.Sprint(i, big)
+		if i%12 == 0 {
+			value = strings.Repeat(value, 17)[:vault.ValueBytes]
+		}
 		var err error
 		if i%5 == 4 {
 			err = a.delete(name)

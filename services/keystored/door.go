@@ -50,7 +50,7 @@ func (s *service) ks1Do(ctx context.Context, req *ipc.Request, q ks1.Request) ([
 	if err != nil {
 		return nil, ks1Status(err)
 	}
-	if len(p.Value) > ks1.MaxValue {
+	if len(p.Value) > ks1.MaxValue || p.Size > 0 {
 		clear(p.Value)
 		return nil, ks1.TooLarge
 	}

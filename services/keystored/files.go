@@ -8,11 +8,17 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keystored/vault"
 )
 
 // fs calls statefsd.
 func (s *service) fs(ctx context.Context, op uint16, q, p proto.Message) error {
-	return wire.Call(ctx, s.task, ipc.Msg{Slot: s.cfg.StateFS, Op: op, Move: ipc.NoSlot}, q, p)
+	return s.fsWith(ctx, op, ipc.NoSlot, q, p)
+}
+
+// fsWith calls statefsd with a memory object.
+func (s *service) fsWith(ctx context.Context, op uint16, object ipc.Slot, q, p proto.Message) error {
+	return wire.Call(ctx, s.task, ipc.Msg{Slot: s.cfg.StateFS, Op: op, Move: object}, q, p)
 }
 
 // readFile answers a whole file of at most limit bytes, and whether there is
@@ -52,13 +58,34 @@ func (s *service) replaceFile(ctx context.Context, path string, data []byte) err
 // appendFile adds the pieces at offset, in order, with one sync at the end.
 func (s *service) appendFile(ctx context.Context, path string, offset uint64, pieces [][]byte) error {
 	for i, piece := range pieces {
-		q := &wire.AppendFileRequest{Path: path, Offset: offset, Data: piece, Sync: i == len(pieces)-1}
-		if err := s.fs(ctx, wire.OpAppendFile, q, &wire.AppendFileReply{}); err != nil {
+		q := &wire.AppendFileRequest{Path: path, Offset: offset, Sync: i == len(pieces)-1}
+		if err := s.appendPiece(ctx, q, piece); err != nil {
 			return err
 		}
 		offset += uint64(len(piece))
 	}
 	return nil
+}
+
+// appendPiece does one append, by frame or by a memory object that statefsd can
+// only read.
+func (s *service) appendPiece(ctx context.Context, q *wire.AppendFileRequest, piece []byte) error {
+	if len(piece) <= vault.MaxSegment {
+		q.Data = piece
+		return s.fs(ctx, wire.OpAppendFile, q, &wire.AppendFileReply{})
+	}
+	me, err := s.places.enter(ctx, s.task)
+	if err != nil {
+		return err
+	}
+	defer s.places.leave(me)
+	loan, err := wire.LendReadOnly(s.task, piece)
+	if err != nil {
+		return err
+	}
+	defer loan.End()
+	q.Size = uint32(len(piece))
+	return s.fsWith(ctx, wire.OpAppendFile, loan.Object, q, &wire.AppendFileReply{})
 }
 
 // syncFile makes durable what was appended before, perhaps by a process that

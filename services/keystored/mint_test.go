@@ -9,6 +9,7 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keystored/vault"
 )
 
 // mint stands in for keymintd: it binds what it seals to the kernel's stamp as
@@ -31,10 +32,10 @@ type mint struct {
 func newMint(t *ipc.Task) *mint {
 	m := &mint{task: t, calls: map[uint16]int{}, keys: map[string]bool{}}
 	wire.On(&m.mux, wire.OpAppKey, m.appKey)
-	wire.On(&m.mux, wire.OpSealRecord, m.sealRecord)
-	wire.On(&m.mux, wire.OpOpenRecord, m.openRecord)
-	wire.On(&m.mux, wire.OpSealSegment, m.sealSegment)
-	wire.On(&m.mux, wire.OpOpenSegment, m.openSegment)
+	wire.OnObject(&m.mux, wire.OpSealRecord, m.sealRecord)
+	wire.OnObject(&m.mux, wire.OpOpenRecord, m.openRecord)
+	wire.OnObject(&m.mux, wire.OpSealSegment, m.sealSegment)
+	wire.OnObject(&m.mux, wire.OpOpenSegment, m.openSegment)
 	return m
 }
 
@@ -128,27 +129,39 @@ func (m *mint) sealRecord(ctx context.Context, r *ipc.Request, q *wire.SealRecor
 			return nil, err
 		}
 	}
-	body := append([]byte{byte(len(q.Name)), byte(len(q.Name) >> 8)}, q.Name...)
-	body = append(body, q.Value...)
-	return &wire.SealRecordReply{Record: append(recordProof(r, q.Sequence, q.Kind, body), body...)}, nil
+	value, err := wire.Payload(r, q.Value, q.Size, vault.ValueBytes)
+	if err != nil {
+		return nil, err
+	}
+	body := binary.LittleEndian.AppendUint32([]byte{byte(len(q.Name)), byte(len(q.Name) >> 8)}, uint32(len(value)))
+	body = append(body, q.Name...)
+	body = append(body, value...)
+	if q.Size > 0 { // As keymintd pads: such a record never fits a small one's segment.
+		body = append(body, make([]byte, max(0, 8192-len(body)))...)
+	}
+	inline, size, err := wire.Deliver(r, append(recordProof(r, q.Sequence, q.Kind, body), body...), q.Size > 0)
+	return &wire.SealRecordReply{Record: inline, Size: size}, err
 }
 
 func (m *mint) openRecord(_ context.Context, r *ipc.Request, q *wire.OpenRecordRequest) (*wire.OpenRecordReply, error) {
-	if len(q.Record) < 18 {
+	record, err := wire.Payload(r, q.Record, q.Size, vault.MaxLargeRecord)
+	if err != nil || len(record) < 22 {
 		return nil, ipc.Damaged
 	}
-	body := q.Record[16:]
-	if string(recordProof(r, q.Sequence, q.Kind, body)) != string(q.Record[:16]) {
+	body := record[16:]
+	if string(recordProof(r, q.Sequence, q.Kind, body)) != string(record[:16]) {
 		return nil, ipc.Damaged
 	}
-	end := 2 + int(body[0]) + int(body[1])<<8
-	p := &wire.OpenRecordReply{Name: string(body[2:end]), Value: append([]byte(nil), body[end:]...)}
+	name := body[6 : 6+int(body[0])+int(body[1])<<8]
+	value := body[6+len(name):][:binary.LittleEndian.Uint32(body[2:])]
+	p := &wire.OpenRecordReply{Name: string(name), Value: append([]byte(nil), value...)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.twist != nil {
 		m.twist(p)
 	}
-	return p, nil
+	p.Value, p.Size, err = wire.Deliver(r, p.Value, q.Size > 0)
+	return p, err
 }
 
 func (m *mint) sealSegment(_ context.Context, r *ipc.Request, q *wire.SealSegmentRequest) (*wire.SealSegmentReply, error) {
@@ -160,19 +173,27 @@ func (m *mint) sealSegment(_ context.Context, r *ipc.Request, q *wire.SealSegmen
 			return nil, err
 		}
 	}
-	sealed := append(make([]byte, 24), q.Body...)
-	return &wire.SealSegmentReply{Sealed: append(sealed, proof([]byte("segment"), userOf(r.Stamp), q.Header, q.Body)...)}, nil
+	body, err := wire.Payload(r, q.Body, q.Size, vault.MaxLargeBody)
+	if err != nil {
+		return nil, err
+	}
+	sealed := append(make([]byte, 24), body...)
+	sealed = append(sealed, proof([]byte("segment"), userOf(r.Stamp), q.Header, body)...)
+	inline, size, err := wire.Deliver(r, sealed, q.Size > 0)
+	return &wire.SealSegmentReply{Sealed: inline, Size: size}, err
 }
 
 func (m *mint) openSegment(_ context.Context, r *ipc.Request, q *wire.OpenSegmentRequest) (*wire.OpenSegmentReply, error) {
-	if len(q.Sealed) < 40 {
+	sealed, err := wire.Payload(r, q.Sealed, q.Size, vault.MaxLargeBody+vault.SealOverhead)
+	if err != nil || len(sealed) < 40 {
 		return nil, ipc.Damaged
 	}
-	body := q.Sealed[24 : len(q.Sealed)-16]
+	body := sealed[24 : len(sealed)-16]
 	want := append(make([]byte, 24), body...)
 	want = append(want, proof([]byte("segment"), userOf(r.Stamp), q.Header, body)...)
-	if string(want) != string(q.Sealed) {
+	if string(want) != string(sealed) {
 		return nil, ipc.Damaged
 	}
-	return &wire.OpenSegmentReply{Body: append([]byte(nil), body...)}, nil
+	inline, size, err := wire.Deliver(r, append([]byte(nil), body...), q.Size > 0)
+	return &wire.OpenSegmentReply{Body: inline, Size: size}, err
 }

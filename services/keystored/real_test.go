@@ -35,7 +35,7 @@ func (m *realMint) host(s *system, files ipc.Slot) ipc.Slot {
 	m.adminEP = s.rig.Endpoint(task, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
 		{Code: wire.OpCreateRoot}, {Code: wire.OpUnsealKeys, Need: capability.Seal},
 	}})
-	ep := s.rig.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Ops: vaultOps()})
+	ep := s.rig.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Takes: true, Ops: vaultOps()})
 	cfg := keymintd.Config{RNG: s.rig.Connect(task, rngEP), StateFS: s.rig.Connect(task, files)}
 	s.rig.Host(task, func() ipc.Service { return keymintd.New(task, cfg) })
 	return ep

@@ -51,14 +51,45 @@ func (s *service) writeHead(ctx context.Context, v *userVault) error {
 	return nil
 }
 
+// The following three call keymintd: what fits a frame goes in one, and what does
+// not in a memory object.
+
+// sealRecord answers the record that says o.
+func (s *service) sealRecord(ctx context.Context, req *ipc.Request, o *op, value []byte) ([]byte, error) {
+	var p wire.SealRecordReply
+	q := &wire.SealRecordRequest{Sequence: o.Sequence, Kind: uint32(o.Kind), Name: o.Name}
+	if len(value) <= vault.InlineBytes {
+		q.Value = value
+		err := s.mint(ctx, req, wire.OpSealRecord, ipc.NoSlot, q, &p)
+		return p.Record, err
+	}
+	q.Size = uint32(len(value))
+	return s.lend(ctx, value, vault.MaxLargeRecord, func(object ipc.Slot) (uint32, error) {
+		err := s.mint(ctx, req, wire.OpSealRecord, object, q, &p)
+		return p.Size, err
+	})
+}
+
 func (s *service) sealSegment(ctx context.Context, req *ipc.Request, header, body []byte) ([]byte, error) {
 	var p wire.SealSegmentReply
-	err := s.mint(ctx, req, wire.OpSealSegment, &wire.SealSegmentRequest{Header: header, Body: body}, &p)
-	return p.Sealed, err
+	if len(body) <= vault.MaxBody {
+		err := s.mint(ctx, req, wire.OpSealSegment, ipc.NoSlot, &wire.SealSegmentRequest{Header: header, Body: body}, &p)
+		return p.Sealed, err
+	}
+	return s.lend(ctx, body, len(body)+vault.SealOverhead, func(object ipc.Slot) (uint32, error) {
+		err := s.mint(ctx, req, wire.OpSealSegment, object, &wire.SealSegmentRequest{Header: header, Size: uint32(len(body))}, &p)
+		return p.Size, err
+	})
 }
 
 func (s *service) openSegment(ctx context.Context, req *ipc.Request, header, sealed []byte) ([]byte, error) {
 	var p wire.OpenSegmentReply
-	err := s.mint(ctx, req, wire.OpOpenSegment, &wire.OpenSegmentRequest{Header: header, Sealed: sealed}, &p)
-	return p.Body, err
+	if len(sealed) <= vault.MaxBody+vault.SealOverhead {
+		err := s.mint(ctx, req, wire.OpOpenSegment, ipc.NoSlot, &wire.OpenSegmentRequest{Header: header, Sealed: sealed}, &p)
+		return p.Body, err
+	}
+	return s.lend(ctx, sealed, 0, func(object ipc.Slot) (uint32, error) {
+		err := s.mint(ctx, req, wire.OpOpenSegment, object, &wire.OpenSegmentRequest{Header: header, Size: uint32(len(sealed))}, &p)
+		return p.Size, err
+	})
 }

@@ -24,14 +24,15 @@ type service struct {
 	store  wire.Mux // the apps' facet
 	admin  wire.Mux // identityd's facet
 	vaults map[owner]*userVault
+	places places
 }
 
 // New answers an instance of keystored for the task t.
 func New(t *ipc.Task, cfg Config) ipc.Service {
 	cfg.Limits = cfg.Limits.WithDefaults()
 	s := &service{task: t, cfg: cfg, vaults: make(map[owner]*userVault)}
-	wire.On(&s.store, wire.OpPut, s.put)
-	wire.On(&s.store, wire.OpGet, s.get)
+	wire.OnObject(&s.store, wire.OpPut, s.put)
+	wire.OnObject(&s.store, wire.OpGet, s.get)
 	wire.On(&s.store, wire.OpDelete, s.delete)
 	wire.On(&s.store, wire.OpList, s.list)
 	wire.On(&s.admin, wire.OpOpenVault, s.openVault)

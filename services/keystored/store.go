@@ -28,17 +28,26 @@ func check(req *ipc.Request, name string, value []byte) error {
 		return ipc.Sealed
 	case capability.CheckName(name) != nil:
 		return ipc.Malformed
-	case len(value) > vault.ValueBytes:
+	case len(value) > vault.InlineBytes:
 		return ipc.TooLarge
 	}
 	return nil
 }
 
+// put copies a long value out of the object that came along, which its sender
+// could still change, before anything looks at it.
+
 func (s *service) put(ctx context.Context, req *ipc.Request, q *wire.PutRequest) (*wire.PutReply, error) {
 	if err := check(req, q.Name, q.Value); err != nil {
 		return nil, err
 	}
-	return &wire.PutReply{}, s.change(ctx, req, vault.Put, q.Name, q.Value)
+	value, err := wire.Payload(req, q.Value, q.Size, vault.ValueBytes)
+	req.CloseMoved()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(value)
+	return &wire.PutReply{}, s.change(ctx, req, vault.Put, q.Name, value)
 }
 
 func (s *service) delete(ctx context.Context, req *ipc.Request, q *wire.DeleteRequest) (*wire.DeleteReply, error) {
@@ -48,7 +57,8 @@ func (s *service) delete(ctx context.Context, req *ipc.Request, q *wire.DeleteRe
 	return &wire.DeleteReply{}, s.change(ctx, req, vault.Delete, q.Name, nil)
 }
 
-// get reads memory and asks keymintd to open the one record; no disk.
+// get reads memory and asks keymintd to open the one record; no disk. Of a value
+// for which there is no room it says the size, and asks nobody.
 func (s *service) get(ctx context.Context, req *ipc.Request, q *wire.GetRequest) (*wire.GetReply, error) {
 	if err := check(req, q.Name, nil); err != nil {
 		return nil, err
@@ -62,15 +72,21 @@ func (s *service) get(ctx context.Context, req *ipc.Request, q *wire.GetRequest)
 	if !ok {
 		return nil, ipc.NotFound
 	}
+	size := live.Usage - uint32(len(q.Name))
+	large := size > vault.InlineBytes
+	if large && q.Room < size {
+		return &wire.GetReply{Size: size}, nil
+	}
 	p, err := s.openRecord(ctx, req, v, live)
 	if err != nil {
 		return nil, err
 	}
-	if p.Name != q.Name {
+	if p.Name != q.Name || len(p.Value) != int(size) {
 		wire.Wipe(p)
 		return nil, v.damaged(live.Offset)
 	}
-	return &wire.GetReply{Value: p.Value}, nil
+	inline, size, err := wire.Deliver(req, p.Value, large)
+	return &wire.GetReply{Value: inline, Size: size}, err
 }
 
 func (s *service) list(ctx context.Context, req *ipc.Request, q *wire.ListRequest) (*wire.ListReply, error) {

@@ -1,6 +1,7 @@
 package keystored_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -118,13 +119,17 @@ func TestSealedAndMalformed(t *testing.T) {
 func TestSizeLimits(t *testing.T) {
 	s := newSystem(t)
 	a := s.alice().app("mail")
-	for n, want := range map[int]error{4095: nil, 4096: nil, 4097: ipc.TooLarge} {
+	for n, want := range map[int]error{4095: nil, 4096: nil, 4097: nil, 65535: nil, 65536: nil, 65537: ipc.TooLarge} {
 		name := strings.Repeat("n", 256)
 		wantErr(t, fmt.Sprint(n), a.put(name, strings.Repeat("v", n)), want)
 		if want == nil {
 			a.wantGet(name, strings.Repeat("v", n))
 		}
 	}
+	a.do(func(ctx context.Context) {
+		q := &wire.PutRequest{Name: "frame", Value: make([]byte, 4097)}
+		wantErr(t, "4097 bytes in a frame", a.call(ctx, wire.OpPut, q, &wire.PutReply{}), ipc.TooLarge)
+	})
 	for n, want := range map[int]error{255: nil, 256: nil, 257: ipc.Malformed} {
 		wantErr(t, fmt.Sprint(n), a.put(strings.Repeat("m", n), "v"), want)
 	}

@@ -104,7 +104,7 @@ func start(s *system, limits vault.Limits) *system {
 		files = oddDisk{d, &s.delay, &s.lie}
 	}
 	fs := r.Task(ipc.TaskSpec{Name: "statefsd", Marks: []string{"statefsd:"}})
-	fsEP := r.Endpoint(fs, ipc.EndpointSpec{Depth: 128, Parallel: 64, Ops: rig.Ops(7)})
+	fsEP := r.Endpoint(fs, ipc.EndpointSpec{Depth: 128, Parallel: 64, Takes: true, Ops: rig.Ops(7)})
 	r.Host(fs, func() ipc.Service {
 		return statefsd.New(fs, statefsd.Config{Disk: files, Grants: []statefsd.Grant{
 			{Subject: "keystored", Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},
@@ -115,7 +115,7 @@ func start(s *system, limits vault.Limits) *system {
 	})
 	mintEP := s.hostMint(fsEP)
 	s.keystored = r.Task(ipc.TaskSpec{Name: "keystored", Marks: []string{"keystore:"}})
-	s.store = r.Endpoint(s.keystored, ipc.EndpointSpec{Depth: 128, Parallel: 128, Ops: []ipc.Op{
+	s.store = r.Endpoint(s.keystored, ipc.EndpointSpec{Depth: 128, Parallel: 128, Takes: true, Ops: []ipc.Op{
 		{Code: wire.OpPut, Need: capability.Put}, {Code: wire.OpGet, Need: capability.Get},
 		{Code: wire.OpDelete, Need: capability.Del}, {Code: wire.OpList, Need: capability.List},
 	}})
@@ -147,7 +147,7 @@ func (s *system) hostMint(files ipc.Slot) ipc.Slot {
 	task := s.rig.Task(ipc.TaskSpec{Name: "keymintd"})
 	s.mint = newMint(task)
 	s.mint.old = exists(s.disk, kvPath)
-	ep := s.rig.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Ops: vaultOps()})
+	ep := s.rig.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Takes: true, Ops: vaultOps()})
 	s.rig.Host(task, func() ipc.Service { return s.mint })
 	return ep
 }

@@ -63,7 +63,11 @@ func (w *world) op() Op {
 		kind = Delete
 	}
 	name := fmt.Sprintf("name-%d", w.rng.IntN(12))
-	value := strings.Repeat("v", w.rng.IntN(1500)) + fmt.Sprint(w.next)
+	length := w.rng.IntN(1500)
+	if kind == Put && w.rng.IntN(8) == 0 {
+		length += MaxRecord // Now and then a large record.
+	}
+	value := strings.Repeat("v", length) + fmt.Sprint(w.next)
 	w.next += 1 + w.rng.Uint64N(3)
 	return Op{
 		Kind: kind, Key: KeyID{byte(1 + w.rng.IntN(3))}, Name: name, Sequence: w.next,
@@ -83,7 +87,7 @@ func (w *world) do(model map[string]string, r Record) {
 
 // batch writes one batch; with crash, only a random part of it.
 func (w *world) batch(crash bool) {
-	p := NewPlan(w.index, Limits{AppSecrets: 8, AppBytes: 8000, UserSecrets: 20, UserBytes: 16000})
+	p := NewPlan(w.index, Limits{AppSecrets: 8, AppBytes: 30000, UserSecrets: 20, UserBytes: 60000})
 	for range 1 + w.rng.IntN(20) {
 		op := w.op()
 		err := p.Admit(w.names[op.Key], op)
