@@ -14,6 +14,7 @@ import (
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/keychain"
 	"nexus.internal/os/services/policyd"
 	"nexus.internal/os/services/secret"
 	"nexus.internal/os/services/statefsd/disk"
@@ -160,10 +161,15 @@ func canaryUse(ctx context.Context, s *boot.System, l *boot.Launcher, panicking 
 		return err
 	}
 	name, k := hidden["name"], a.Keychain
-	show(k.Put(ctx, name, value), k.Put(ctx, "", value), k.Put(ctx, canaries["value"]+"\n", value), k.Put(ctx, name, secret.New(5000)))
+	show(k.Put(ctx, name, value), k.Put(ctx, "", value), k.Put(ctx, canaries["value"]+"\n", value), k.Put(ctx, name, secret.New(keychain.MaxValue+1)))
 	got, err := k.Get(ctx, name)
 	if err != nil || !got.Equal(value) {
 		return errors.Join(err, errors.New("the canary did not come back"))
+	}
+	long := secret.Copy(bytes.Repeat(value.Expose(), keychain.MaxValue/value.Len()))
+	show(long, k.Put(ctx, name+"2", long))
+	if got, err := k.Get(ctx, name+"2"); err != nil || !got.Equal(long) {
+		return errors.Join(err, errors.New("the long canary did not come back"))
 	}
 	public, err := k.Generate(ctx, name)
 	show(got, *got, public, err, a.Config, a.Config.Token, k, *k)

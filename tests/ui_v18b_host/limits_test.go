@@ -3,6 +3,7 @@ package ui_v18b_host
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,8 +77,19 @@ func (b *bench) raw(a *app, keys bool, op uint16, q, p proto.Message) error {
 	return wire.Call(b.w.ctx(), a.Task, m, q, p)
 }
 
+// lent puts a value in a memory object, of whatever length.
+func (b *bench) lent(a *app, name, value string) error {
+	loan, err := wire.LendReadOnly(a.Task, []byte(value))
+	if err != nil {
+		return err
+	}
+	defer loan.End()
+	m := ipc.Msg{Slot: a.Config.Store, Op: wire.OpPut, Token: &a.Config.Token, Move: loan.Object}
+	return wire.Call(b.w.ctx(), a.Task, m, &wire.PutRequest{Name: name, Size: uint32(len(value))}, &wire.PutReply{})
+}
+
 // around are a limit and what is next to it.
-func around(n int) [3]int { return [3]int{n - 1, n, n + 1} }
+func around(n int) []int { return []int{n - 1, n, n + 1} }
 
 // TestQuotaLimits tries each limit at one below, at it, and at one above.
 func TestQuotaLimits(t *testing.T) {
@@ -131,19 +143,24 @@ func limitName(b *bench) {
 func limitValue(b *bench) {
 	a := b.alice.app("notes")
 	a.put("value", "old")
-	for _, n := range around(keychain.MaxValue) {
+	for _, n := range slices.Concat(around(vault.InlineBytes), around(keychain.MaxValue)) {
 		value := strings.Repeat("v", n)
 		put := func() error {
 			return b.raw(a, false, wire.OpPut, &wire.PutRequest{Name: "value", Value: []byte(value)}, &wire.PutReply{})
 		}
-		if n <= vault.ValueBytes {
+		if n <= keychain.MaxValue {
 			a.put("value", value)
+			a.holds("value", value)
+		} else {
+			b.over("a put by the client", ipc.TooLarge, func() error { return a.tryPut("value", value) }, a)
+			b.over("a put of an object", ipc.TooLarge, func() error { return b.lent(a, "value", value) }, a)
+		}
+		if n <= vault.InlineBytes {
 			must(b.t, put())
 			a.holds("value", value)
-			continue
+		} else {
+			b.over("a put in a frame", ipc.TooLarge, put, a)
 		}
-		b.over("a put by the client", ipc.TooLarge, func() error { return a.tryPut("value", value) }, a)
-		b.over("a put", ipc.TooLarge, put, a)
 	}
 	longest := strings.Repeat("n", keychain.MaxName)
 	a.put(longest, strings.Repeat("v", keychain.MaxValue))
