@@ -14,6 +14,10 @@ import (
 // MaxLine is how long a line of a script may be, in bytes without its end.
 const MaxLine = 16 << 10
 
+// MaxRepeated is how many bytes the repeated words of a line have at most,
+// together: enough for the longest value, and for one that is too long.
+const MaxRepeated = 128 << 10
+
 // Command is one line of a script, which has at least one word.
 type Command struct {
 	Line  int
@@ -79,6 +83,7 @@ var (
 	errEnd    = errors.New("a quoted word does not end")
 	errEscape = errors.New("an unknown escape in a quoted word; they are Go's")
 	errGlued  = errors.New("a quote inside of a word; quote the whole word")
+	errRepeat = errors.New("a quoted word is repeated by a number from 1 on, as in \"x\"*65536, and not to more bytes than a line's words may have")
 )
 
 const space = " \t"
@@ -88,6 +93,7 @@ func split(line string) (words []string, err error) {
 	if !utf8.ValidString(line) || strings.ContainsFunc(line, func(c rune) bool { return c != '\t' && unicode.IsControl(c) }) {
 		return nil, errText
 	}
+	room := MaxRepeated
 	for {
 		line = strings.TrimLeft(line, space)
 		if line == "" || line[0] == '#' {
@@ -102,11 +108,31 @@ func split(line string) (words []string, err error) {
 			word = line[:end]
 		}
 		line = line[len(word):]
+		count := "1"
+		if word[0] == '"' && strings.HasPrefix(line, "*") {
+			end := strings.IndexAny(line+" ", space)
+			count, line = line[1:end], line[end:]
+		}
 		if word, err = unquote(word, line); err != nil {
 			return nil, err
 		}
+		if count != "1" {
+			if word, err = repeat(word, count, room); err != nil {
+				return nil, err
+			}
+			room -= len(word)
+		}
 		words = append(words, word)
 	}
+}
+
+// repeat makes a word of a quoted one and the number that follows it.
+func repeat(word, count string, room int) (string, error) {
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 || count[0] == '+' || n > MaxRepeated || len(word)*n > room {
+		return "", errRepeat
+	}
+	return strings.Repeat(word, n), nil
 }
 
 // quoteEnd returns where the quoted word ends that a line starts with, -1 if it

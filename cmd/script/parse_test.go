@@ -3,6 +3,7 @@ package script
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -39,6 +40,9 @@ func TestWords(t *testing.T) {
 		{`say "two words" ""`, [][]string{{"say", "two words", ""}}},
 		{`say "a \"quote\" and a \\"`, [][]string{{"say", `a "quote" and a \`}}},
 		{`say "\x00\xff\n\u00e9"`, [][]string{{"say", "\x00\xff\n\u00e9"}}},
+		{`put a/b c "ab"*3`, [][]string{{"put", "a/b", "c", "ababab"}}},
+		{`say "a"*1 ""*9 "a b"*2 # twice`, [][]string{{"say", "a", "", "a ba b"}}},
+		{`say a*3 *3 "*3"`, [][]string{{"say", "a*3", "*3", "*3"}}},
 		{"say é `x` 'y'", [][]string{{"say", "é", "`x`", "'y'"}}},
 	} {
 		got, err := all(c.text)
@@ -64,6 +68,16 @@ func TestUnreadableLines(t *testing.T) {
 		{`say "a""b"`, 1, errGlued},
 		{`say a"b`, 1, errGlued},
 		{`say "a"#b`, 1, errGlued},
+		{`say "a"*`, 1, errRepeat},
+		{`say "a"*0`, 1, errRepeat},
+		{`say "a"*-1`, 1, errRepeat},
+		{`say "a"*+2`, 1, errRepeat},
+		{`say "a"*2x`, 1, errRepeat},
+		{`say "a"*2"b"`, 1, errRepeat},
+		{`say "a"*2#`, 1, errRepeat},
+		{`say ""*131073`, 1, errRepeat},
+		{`say "a"*99999999999999999999`, 1, errRepeat},
+		{`say "a" * 2"`, 1, errGlued},
 		{"say \x00", 1, errText},
 		{"say \"a\x00b\"", 1, errText},
 		{"users\nsay \x1b[2J", 2, errText},
@@ -75,6 +89,23 @@ func TestUnreadableLines(t *testing.T) {
 		var syntax *SyntaxError
 		if !errors.As(err, &syntax) || syntax.Line != c.line || syntax.Reason != c.want.Error() || !errors.Is(err, ErrUsage) {
 			t.Errorf("%q: got %v, want line %d: %v", c.text, err, c.line, c.want)
+		}
+	}
+}
+
+// TestRepeatedWords: those of one line have MaxRepeated bytes at most, together.
+func TestRepeatedWords(t *testing.T) {
+	for n, want := range map[int]error{MaxRepeated - 11: io.EOF, MaxRepeated - 10: io.EOF, MaxRepeated - 9: errRepeat} {
+		got, err := all(fmt.Sprintf(`say "ab"*5 "x"*%d`, n))
+		var syntax *SyntaxError
+		if errors.As(err, &syntax) {
+			err = nil
+			if syntax.Reason == errRepeat.Error() {
+				err = errRepeat
+			}
+		}
+		if !errors.Is(err, want) || err == io.EOF && got[0][2] != strings.Repeat("x", n) {
+			t.Errorf("%d bytes: %v, want %v", n, err, want)
 		}
 	}
 }
@@ -115,7 +146,7 @@ func TestReaderFails(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "users\n", "put a/b name \"a value\" # comment\r\n", `say "\x00\u1234\"" x`, `"`, `a"b`, "\xff", "\x00",
-		"say \"" + strings.Repeat("x", 100), "fails denied get a/b c\n\n\n#",
+		"say \"" + strings.Repeat("x", 100), "fails denied get a/b c\n\n\n#", `put a/b c "xy"*32768`,
 	} {
 		f.Add([]byte(seed))
 	}
