@@ -116,10 +116,15 @@ func (w *writer) round() {
 // so that a marker can be told whose it is.
 func (w *writer) name(user string) string { return fmt.Sprintf("%s%d", user[:1], w.rng.IntN(appNames)) }
 
-// value is one that nobody has stored before.
+// value is one that nobody has stored before, and now and then one that does not
+// fit a frame.
 func (w *writer) value(user, app string) string {
 	w.values++
-	return fmt.Sprintf("%s-%s-%d-%s", user, app, w.values, strings.Repeat("x", w.rng.IntN(40)))
+	value := fmt.Sprintf("%s-%s-%d-%s", user, app, w.values, strings.Repeat("x", w.rng.IntN(40)))
+	if w.rng.IntN(20) > 0 {
+		return value
+	}
+	return fmt.Sprintf("%q*%d", value, (5000+w.rng.IntN(60000))/len(value))
 }
 
 func (w *writer) app(user, app string) {
