@@ -220,7 +220,7 @@ func (w window) write(off int, data []byte) Code {
 // traceMemory records a system call on a memory object: how many bytes it was
 // about, and never which. The kernel's lock is held.
 func (t *Task) traceMemory(number uint16, slot Slot, size int, code Code) {
-	t.kernel.ring.add(TraceEvent{Time: t.kernel.now, From: t.id, Op: number, Slot: slot,
+	t.record(TraceEvent{Time: t.kernel.now, From: t.id, Op: number, Slot: slot,
 		Size: uint16(max(0, min(size, 0xffff))), Code: code, Kind: TraceSyscall})
 }
 

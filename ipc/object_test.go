@@ -415,3 +415,21 @@ func TestMemoryIsTraced(t *testing.T) {
 		}
 	}
 }
+
+// TestNoTraceOfTheDead: a flow of control that outlives its task gives back what
+// the task had lent, and the trace does not show a task doing so after its exit.
+func TestNoTraceOfTheDead(t *testing.T) {
+	var tr trace
+	w := newWorld(t, rig.NewSeeded(t, 1, tr.tap), plan{})
+	c := w.app("app")
+	slot := c.object(8)
+	c.task.Exit()
+	_, err := c.task.Revoke(slot)
+	wantCode(t, "revoke", err, ipc.PermissionDenied)
+	wantCode(t, "close", c.task.Close(slot), ipc.PermissionDenied)
+	wantCode(t, "write", c.task.WriteMemory(slot, 0, nil), ipc.PermissionDenied)
+	if last := tr.events[len(tr.events)-1]; last.Kind != ipc.TraceExit || last.From != c.task.ID() {
+		t.Errorf("after the exit there is %+v", last)
+	}
+	w.wantMemory("after the exit", 0, 0)
+}

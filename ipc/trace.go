@@ -118,7 +118,16 @@ func (t *Task) syscall(number uint16, slot Slot, ep *endpoint, code Code) {
 	if ep != nil {
 		e.To, e.Endpoint = ep.owner.id, ep.id
 	}
-	t.kernel.ring.add(e)
+	t.record(e)
+}
+
+// record adds an event of a task's own doing. A task that has exited does
+// nothing any more: its flows of control, as they run out, only give back what
+// they do not have.
+func (t *Task) record(e TraceEvent) {
+	if !t.exited {
+		t.kernel.ring.add(e)
+	}
 }
 
 // traceCall records an event of a call. The kernel's lock is held.
