@@ -38,7 +38,7 @@ func newPeers(t *testing.T, r *rig.Rig) *peers {
 func newPeersOf(t *testing.T, r *rig.Rig, ops int, svc *service) *peers {
 	t.Helper()
 	p := &peers{Rig: r, svc: svc, task: r.Task(ipc.TaskSpec{Name: "service"})}
-	ep := r.Endpoint(p.task, ipc.EndpointSpec{Depth: 4, Parallel: 4, Ops: rig.Ops(ops)})
+	ep := r.Endpoint(p.task, ipc.EndpointSpec{Depth: 4, Parallel: 4, Takes: true, Ops: rig.Ops(ops)})
 	r.Host(p.task, func() ipc.Service { return p.svc })
 	p.app = r.Task(ipc.TaskSpec{Name: "app"})
 	p.slot = r.Connect(p.app, ep)

@@ -69,7 +69,7 @@ type server struct {
 
 func serve(r *rig.Rig, cfg statefsd.Config) server {
 	t := r.Task(ipc.TaskSpec{Name: "statefsd", Marks: []string{"statefsd:"}})
-	ep := r.Endpoint(t, ipc.EndpointSpec{Depth: 64, Parallel: 64, Ops: rig.Ops(int(wire.OpListFiles))})
+	ep := r.Endpoint(t, ipc.EndpointSpec{Depth: 64, Parallel: 64, Takes: true, Ops: rig.Ops(int(wire.OpListFiles))})
 	r.Host(t, func() ipc.Service { return statefsd.New(t, cfg) })
 	return server{r, ep}
 }
