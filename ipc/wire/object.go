@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"nexus.internal/os/capability"
-	"nexus.internal/os/ipc"
-)
+import "nexus.internal/os/ipc"
 
 // Loan is a memory object that a task has made to lend it to a service for one
 // call. Its maker ends it, whatever came of the call.
@@ -18,7 +15,7 @@ type Loan struct {
 // Lend makes an object with data at its beginning and at least room bytes, into
 // which the service may write. NoSpace means that a budget or the table is full.
 func Lend(t *ipc.Task, data []byte, room int) (*Loan, error) {
-	return lend(t, data, room, func(own ipc.Slot) (ipc.Slot, error) { return t.Derive(own, capability.Map, t) })
+	return lend(t, data, room, t.Clone)
 }
 
 // LendReadOnly makes an object of data which the service cannot change.
