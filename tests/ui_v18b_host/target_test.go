@@ -216,6 +216,8 @@ func TestTargetClient(t *testing.T) {
 	n.expect(ks1.Get, "mail", "", ks1.OK, "from the library")
 	n.put("long", strings.Repeat("v", ks1.MaxValue+1))
 	n.expect(ks1.Get, "long", "", ks1.TooLarge, "")
+	n.put("longer", strings.Repeat("v", 5000)) // Not even in a frame.
+	n.expect(ks1.Get, "longer", "", ks1.TooLarge, "")
 	// Another app has none of them.
 	newNative(u.app("other")).expect(ks1.Get, "mail", "", ks1.NotFound, "")
 }
