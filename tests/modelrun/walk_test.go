@@ -2,6 +2,7 @@ package modelrun
 
 import (
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"testing"
 
@@ -58,11 +59,16 @@ func must(t *rapid.T, err error) {
 	}
 }
 
+var longSeed = flag.Uint64("long", 0, "the one seed of TestLongWalks")
+
 // TestLongWalks goes on where tables and queues fill.
+// Replay one with: go test ./tests/modelrun -run TestLongWalks -long=SEED
 func TestLongWalks(t *testing.T) {
-	seed := rand.Uint64()
-	for range 3 {
-		seed++
+	seeds := []uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}
+	if *longSeed != 0 {
+		seeds = []uint64{*longSeed}
+	}
+	for _, seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		w := New(seed)
 		err := w.Town(rng.IntN)
