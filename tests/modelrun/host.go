@@ -15,6 +15,7 @@ type host struct {
 	number    int
 	task      *ipc.Task
 	scheduled bool
+	down      bool // it panicked, and was not restarted since
 	held      []*held
 	gate      ipc.Cond
 }
@@ -56,9 +57,18 @@ func (h *host) run(work *ipc.Work) {
 			if _, ok := r.(*ipc.PanicReport); !ok {
 				panic(r)
 			}
+			h.down = true
 		}
 	}()
 	_ = work.Run() // The script's start has no error.
+}
+
+// restart begins a service again that is down, and leaves another alone.
+func (w *World) restart(number int) {
+	if h := w.hosts[number]; h != nil && h.down {
+		h.down = false
+		h.task.Restart()
+	}
 }
 
 // script is the service that model's opcodes describe.

@@ -149,9 +149,7 @@ func (w *World) perform(ctx context.Context, n int, op model.Op, at uint64) mode
 	case model.Answer:
 		w.answer(n, op)
 	case model.Restart:
-		if h := w.hosts[op.Task]; h != nil && w.Model.Tasks[op.Task].Down {
-			t.Restart()
-		}
+		w.restart(op.Task)
 	case model.StartSession, model.OpenSession, model.SealSession, model.EndSession:
 		return w.session(t, op)
 	case model.MintToken, model.DeriveToken, model.RevokeToken:
