@@ -408,7 +408,7 @@ func (k *Kernel) release(c *call) {
 func (k *Kernel) admitWaiting(ep *endpoint) {
 	for len(ep.room) > 0 && (ep.closed || ep.queued < ep.depth) {
 		f := ep.room[0]
-		ep.room = ep.room[1:]
+		ep.room = remove(ep.room, f)
 		deadline := f.expires
 		k.clearTimer(f)
 		k.sendAgain(f, deadline)

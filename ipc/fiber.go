@@ -290,6 +290,8 @@ func (k *Kernel) detach(f *fiber) {
 	f.waiting = waitNone
 }
 
+// remove takes a fiber out of a list of those who wait. The list keeps its memory,
+// so that who waits again allocates none.
 func remove(list []*fiber, f *fiber) []*fiber {
 	for i, g := range list {
 		if g == f {

@@ -160,7 +160,7 @@ func (k *Kernel) arrived(ep *endpoint) {
 	}
 	for ep.first != nil && len(ep.receivers) > 0 {
 		f := ep.receivers[0]
-		ep.receivers = ep.receivers[1:]
+		ep.receivers = remove(ep.receivers, f)
 		f.waiting = waitNone
 		k.ready(f, k.take(f, ep))
 	}
