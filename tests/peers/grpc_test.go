@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
 	"testing"
@@ -28,9 +29,20 @@ var echoService = grpc.ServiceDesc{
 	}},
 }
 
-// openGRPC calls over a unix socket.
-func openGRPC(tb testing.TB) caller {
-	path := filepath.Join(tb.TempDir(), "s")
+// openGRPC calls over unix sockets, one for each receiver.
+func openGRPC(tb testing.TB, callers, receivers int) []caller {
+	clients := make([]*grpc.ClientConn, receivers)
+	for i := range clients {
+		clients[i] = serveGRPC(tb, filepath.Join(tb.TempDir(), fmt.Sprint("s", i)))
+	}
+	return repeated(func(receiver int, payload []byte) ([]byte, error) {
+		reply := new(wrapperspb.BytesValue)
+		err := clients[receiver].Invoke(context.Background(), "/peers.Echo/Echo", wrapperspb.Bytes(payload), reply)
+		return reply.GetValue(), err
+	}, callers)
+}
+
+func serveGRPC(tb testing.TB, path string) *grpc.ClientConn {
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		tb.Fatal(err)
@@ -52,9 +64,5 @@ func openGRPC(tb testing.TB) caller {
 			tb.Error(err)
 		}
 	})
-	return func(payload []byte) ([]byte, error) {
-		reply := new(wrapperspb.BytesValue)
-		err := client.Invoke(context.Background(), "/peers.Echo/Echo", wrapperspb.Bytes(payload), reply)
-		return reply.GetValue(), err
-	}
+	return client
 }

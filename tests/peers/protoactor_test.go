@@ -16,23 +16,29 @@ type (
 )
 
 // openProtoactor calls with RequestFuture, as protoactor's users do.
-func openProtoactor(tb testing.TB) caller {
+func openProtoactor(tb testing.TB, callers, receivers int) []caller {
 	system := actor.NewActorSystemWithConfig(actor.Configure(actor.WithLoggerFactory(
 		func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) })))
-	echo := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+	props := actor.PropsFromFunc(func(c actor.Context) {
 		if request, ok := c.Message().(*echoRequest); ok {
 			c.Respond(&echoReply{append([]byte(nil), request.payload...)})
 		}
-	}))
+	})
+	echoes := make([]*actor.PID, receivers)
+	for i := range echoes {
+		echoes[i] = system.Root.Spawn(props)
+	}
 	tb.Cleanup(func() {
-		if err := system.Root.StopFuture(echo).Wait(); err != nil {
-			tb.Error(err)
+		for _, echo := range echoes {
+			if err := system.Root.StopFuture(echo).Wait(); err != nil {
+				tb.Error(err)
+			}
 		}
 		system.Shutdown()
 	})
-	return func(payload []byte) ([]byte, error) {
+	call := func(receiver int, payload []byte) ([]byte, error) {
 		request := &echoRequest{append([]byte(nil), payload...)}
-		result, err := system.Root.RequestFuture(echo, request, 10*time.Second).Result()
+		result, err := system.Root.RequestFuture(echoes[receiver], request, 10*time.Second).Result()
 		if err != nil {
 			return nil, err
 		}
@@ -42,4 +48,14 @@ func openProtoactor(tb testing.TB) caller {
 		}
 		return reply.payload, nil
 	}
+	return repeated(call, callers)
+}
+
+// repeated is one caller that may be used from many goroutines, as many times.
+func repeated(call caller, callers int) []caller {
+	all := make([]caller, callers)
+	for i := range all {
+		all[i] = call
+	}
+	return all
 }
