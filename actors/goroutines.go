@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,6 +109,9 @@ func (g *Goroutines) reap() {
 		}
 	}
 }
+
+// Yield puts the goroutine behind all others that can run.
+func (g *Goroutines) Yield() { runtime.Gosched() }
 
 // Go starts a goroutine that Close waits for.
 func (g *Goroutines) Go(fn func(p ipc.Parker)) {

@@ -85,7 +85,7 @@ func (t *Task) Call(ctx context.Context, m Msg, out []byte) (Reply, error) {
 	code := k.send(f, deadline)
 	if code != OK && f.waiting == waitNone {
 		f.msg, f.out = Msg{}, nil
-		k.leave(f)
+		k.refused(f)
 		return Reply{}, code
 	}
 	if code == OK {

@@ -115,7 +115,7 @@ const inboxName = "inbox"
 func (t *Task) CloseEndpoint(slot Slot) error {
 	k := t.kernel
 	k.lock()
-	defer k.unlock()
+	defer t.done()
 	ep, code := t.managed(slot)
 	if code == OK {
 		k.closeEndpoint(ep)

@@ -43,6 +43,10 @@ type Executor interface {
 	// Alarm asks for one call of Kernel.Tick at the given time or soon after;
 	// it replaces an alarm that was set for later. It must not call back.
 	Alarm(at Time)
+	// Yield lets others run first. The kernel calls it at the end of a call that
+	// did not wait: many flows of control of one task that are refused as fast as
+	// they can ask must not keep the processors from everybody else.
+	Yield()
 	// Go runs fn as a flow of control of its own; parker is how it parks.
 	Go(fn func(parker Parker))
 	// Offload runs fn on a worker, then done. Neither may be run by the caller.

@@ -197,6 +197,25 @@ func (k *Kernel) leave(f *fiber) {
 	k.exec.Release(parker)
 }
 
+// refused is leave for a call that ends without having waited.
+func (k *Kernel) refused(f *fiber) {
+	serves := f.task.runner != nil
+	k.leave(f)
+	if !serves {
+		k.exec.Yield()
+	}
+}
+
+// done is the same for a call that cannot wait. A service does not yield: others
+// wait for it.
+func (t *Task) done() {
+	serves := t.runner != nil
+	t.kernel.unlock()
+	if !serves {
+		t.kernel.exec.Yield()
+	}
+}
+
 // left ends a kernel call whose caller does not hold the lock any more.
 func (k *Kernel) left(f *fiber) {
 	if f.origin == foreign {

@@ -116,6 +116,7 @@ func (still) Alarm(ipc.Time)       {}
 func (still) Go(func(ipc.Parker))  {}
 func (still) Offload(_, _ func())  {}
 func (still) Release(p ipc.Parker) {}
+func (still) Yield()               {}
 func (still) Foreign(context.Context) (ipc.Parker, ipc.Time, error) {
 	return nil, 0, ipc.Unsupported
 }

@@ -36,7 +36,7 @@ func (m *memory) Died(capability.Cap) {
 func (t *Task) NewMemory(size int) (Slot, error) {
 	k := t.kernel
 	k.lock()
-	defer k.unlock()
+	defer t.done()
 	slot, code := k.newMemory(t, size)
 	t.traceMemory(SyscallNewMemory, slot, size, code)
 	return slot, code.err()
@@ -69,7 +69,7 @@ func (k *Kernel) newMemory(t *Task, size int) (Slot, Code) {
 // What is no memory object is PermissionDenied, a full table NoSpace.
 func (t *Task) ReadOnly(slot Slot) (Slot, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	got, err := t.table.Alias(slot)
 	t.traceMemory(SyscallReadOnly, slot, 0, slotCode(err))
 	return got, slotError(err)
@@ -80,7 +80,7 @@ func (t *Task) ReadOnly(slot Slot) (Slot, error) {
 // the object or at its end is InvalidArgument.
 func (t *Task) ReadMemory(slot Slot, off int, buf []byte) (int, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	c, err := t.table.Lookup(slot)
 	n, code := mapped(c, err).read(off, buf)
 	t.traceMemory(SyscallReadMemory, slot, n, code)
@@ -92,7 +92,7 @@ func (t *Task) ReadMemory(slot Slot, off int, buf []byte) (int, error) {
 // object is InvalidArgument, and nothing is written.
 func (t *Task) WriteMemory(slot Slot, off int, data []byte) error {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	c, err := t.table.Lookup(slot)
 	code := mapped(c, err).write(off, data)
 	t.traceMemory(SyscallWriteMemory, slot, len(data), code)
@@ -102,7 +102,7 @@ func (t *Task) WriteMemory(slot Slot, off int, data []byte) error {
 // MemorySize is how many bytes the object has. It needs MAP.
 func (t *Task) MemorySize(slot Slot) (int, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	c, err := t.table.Lookup(slot)
 	w := mapped(c, err)
 	t.traceMemory(SyscallMemorySize, slot, len(w.bytes), w.code)

@@ -87,7 +87,11 @@ func (t *Task) Send(ctx context.Context, m Outgoing) error {
 	code := k.send(f, deadline)
 	if f.waiting == waitNone {
 		f.unload()
-		k.leave(f)
+		if code == OK {
+			k.leave(f)
+		} else {
+			k.refused(f)
+		}
 		return code.err()
 	}
 	code = k.park(ctx, f)
@@ -248,7 +252,11 @@ func (t *Task) Receive(ctx context.Context, slot Slot, buf []byte, flags SysFlag
 	}
 	in := f.recv.in
 	f.recv = receipt{}
-	k.leave(f)
+	if code == OK {
+		k.leave(f)
+	} else {
+		k.refused(f)
+	}
 	return in, code.err()
 }
 

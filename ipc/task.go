@@ -151,7 +151,7 @@ func (k *Kernel) grant(t *Task, c capability.Cap) (Slot, error) {
 // Clone copies a capability inside the task's own table.
 func (t *Task) Clone(slot Slot) (Slot, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	s, err := t.table.Clone(slot)
 	t.syscall(SyscallClone, slot, nil, slotCode(err))
 	return s, slotError(err)
@@ -162,7 +162,7 @@ func (t *Task) Clone(slot Slot) (Slot, error) {
 // direct child.
 func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	s, err := NoSlot, capability.ErrRights
 	if (to == t || to.parent == t.id) && !to.exited && !t.exited {
 		s, err = t.table.Derive(slot, rights, &to.table)
@@ -175,7 +175,7 @@ func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, erro
 // is told.
 func (t *Task) Close(slot Slot) error {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	err := t.table.Close(slot)
 	t.kernel.recheckPorts()
 	t.syscall(SyscallClose, slot, nil, slotCode(err))
@@ -188,7 +188,7 @@ func (t *Task) Close(slot Slot) error {
 // and are not affected.
 func (t *Task) Revoke(slot Slot) (int, error) {
 	t.kernel.lock()
-	defer t.kernel.unlock()
+	defer t.done()
 	n, err := t.table.Revoke(slot)
 	t.kernel.recheckPorts()
 	t.syscall(SyscallRevoke, slot, nil, slotCode(err))

@@ -58,6 +58,9 @@ func (e *Executor) Now() ipc.Time { return e.now }
 // Alarm notes the next deadline.
 func (e *Executor) Alarm(at ipc.Time) { e.alarm = at }
 
+// Yield does nothing: nobody runs beside who was drawn.
+func (e *Executor) Yield() {}
+
 // Go makes a coroutine; it runs when it is drawn.
 func (e *Executor) Go(fn func(p ipc.Parker)) {
 	p := &parker{executor: e}
