@@ -1,8 +1,9 @@
 package ipc
 
 // Classes of payload buffers, in bytes. Small requests must not pay for large
-// ones in memory traffic.
-var bufferClasses = [...]int{64, 256, 1024, MaxFrame}
+// ones in memory traffic, and a buffer has at most four times its payload, so
+// that what is queued takes little more than the budgets say.
+var bufferClasses = [...]int{64, 256, 1024, 4096, MaxFrame}
 
 // maxFreeBuffers bounds how many buffers of one class wait to be used again.
 const maxFreeBuffers = 64

@@ -123,3 +123,12 @@ func (k *Kernel) SwitchTrace(on bool) {
 	defer k.mu.Unlock()
 	k.ring.off = !on
 }
+
+// BufferSize is the memory that a payload of n bytes takes.
+func (k *Kernel) BufferSize(n int) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	b := k.buffers.take(n)
+	defer k.buffers.give(b)
+	return cap(b)
+}
