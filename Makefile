@@ -84,7 +84,8 @@ bench: ## run all benchmarks beside their peers, into build/bench.txt, and compa
 	$(BENCH) -count $(COUNT) -benchtime $(BENCHTIME) ./... >build/bench.txt || { tail -n 30 build/bench.txt; exit 1; }
 	cd $(PEERS) && $(BENCH) -count $(COUNT) -benchtime $(BENCHTIME) . >$(CURDIR)/build/peers.txt || { tail -n 30 $(CURDIR)/build/peers.txt; exit 1; }
 	cat build/peers.txt >>build/bench.txt
-	$(GO) tool -modfile=$(TOOLS) benchstat -filter '-/peer:/./' build/bench.txt
+	$(GO) tool -modfile=$(TOOLS) benchstat -filter '-/peer:/./ -.name:UnderFlood' build/bench.txt
+	$(GO) tool -modfile=$(TOOLS) benchstat -filter '.name:UnderFlood' -row /op -col /flood build/bench.txt
 	$(GO) tool -modfile=$(TOOLS) benchstat -filter '/peer:/./' -table .name -row '/callers /endpoints /size /writers' -col /peer build/bench.txt
 
 bench-once: ## run every benchmark once, to see that it works

@@ -2,6 +2,7 @@ package flood
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 
 	"nexus.internal/os/cmd/boot"
@@ -20,7 +21,7 @@ func (w *world) others(rounds int) []chan struct{} {
 	}
 }
 
-// work puts, gets and asks for a route.
+// work puts and gets, uses a key and asks for a route.
 func work(ctx context.Context, who string, app *boot.App, rounds int) error {
 	for i := range rounds {
 		name, value := fmt.Sprint("name", i%8), fmt.Sprint("value ", i, " of ", who)
@@ -32,7 +33,27 @@ func work(ctx context.Context, who string, app *boot.App, rounds int) error {
 			return fmt.Errorf("%s: get %d has %d bytes: %w", who, i, got.Len(), err)
 		}
 	}
+	if err := signOnce(ctx, app); err != nil {
+		return fmt.Errorf("%s: %w", who, err)
+	}
 	return route(ctx, who, app)
+}
+
+// signOnce makes a key, signs with it and deletes it.
+func signOnce(ctx context.Context, app *boot.App) error {
+	message := []byte("a message")
+	public, err := app.Keychain.Generate(ctx, "key")
+	if err != nil {
+		return fmt.Errorf("generate: %w", err)
+	}
+	signature, err := app.Keychain.Sign(ctx, "key", message)
+	if err != nil || !ed25519.Verify(public, message, signature) {
+		return fmt.Errorf("sign: a signature of %d bytes: %w", len(signature), err)
+	}
+	if err := app.Keychain.DeleteKey(ctx, "key"); err != nil {
+		return fmt.Errorf("delete a key: %w", err)
+	}
+	return nil
 }
 
 func route(ctx context.Context, who string, app *boot.App) error {

@@ -88,6 +88,8 @@ var table = []row{
 		"small systems for tests of single packages, so it knows no service"},
 	{"tests/ui_v18b_host", "... cmd/boot tests/rig google.golang.org/protobuf/proto",
 		"proves things of the whole system, with nothing but the system"},
+	{"tests/flood", "... cmd/boot",
+		"floods the whole system, with nothing but the system"},
 	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
 		"plays every scenario that is shipped"},
 	{"tests/fuzz", "cmd/adversary cmd/crash cmd/scenario services/rngd tests/modelrun",
