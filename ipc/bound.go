@@ -17,6 +17,10 @@ const (
 // it is a buffer of the smallest class.
 const slack = 4
 
+// objectCopies is how often services have what is in a memory object beside it
+// at a time: they copy it before they use it, and copy it into the next one.
+const objectCopies = 2
+
 // MemoryBound is how many bytes what tasks ask for can take at most, of the
 // kernel and of services whose handlers keep to ServedBytes, beyond what they
 // take when nobody asks for anything. docs/IPC.md has the derivation. What a task
@@ -25,7 +29,7 @@ const slack = 4
 func (k *Kernel) MemoryBound() int {
 	k.lock()
 	defer k.mu.Unlock()
-	bound := slack*MaxSystemBytes + MaxSystemMemory
+	bound := slack*MaxSystemBytes + (1+objectCopies)*MaxSystemMemory
 	for _, class := range bufferClasses {
 		bound += maxFreeBuffers * class
 	}

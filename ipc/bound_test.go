@@ -21,7 +21,7 @@ func TestPayloadBuffersAreNotMuchLarger(t *testing.T) {
 // The bound is a sum over endpoints, beside what is the same for every system.
 func TestMemoryBound(t *testing.T) {
 	r := rig.New(t)
-	const fixed = 4*ipc.MaxSystemBytes + ipc.MaxSystemMemory + 64*(64+256+1024+4096+8192)
+	const fixed = 4*ipc.MaxSystemBytes + 3*ipc.MaxSystemMemory + 64*(64+256+1024+4096+8192)
 	if got := r.Kernel.MemoryBound(); got != fixed {
 		t.Errorf("without endpoints %d, want %d", got, fixed)
 	}

@@ -15,6 +15,7 @@ import (
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/frame"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keychain"
 	"nexus.internal/os/services/secret"
 )
 
@@ -43,6 +44,8 @@ var sources = []struct {
 	{"garbage, without waiting", garbageNow},
 	{"put", put},
 	{"get", get},
+	{"put a long value", putLong},
+	{"get a long value", getLong},
 	{"list", list},
 	{"keys", keys},
 	{"sign", sign},
@@ -135,6 +138,16 @@ func put(f *flood, ctx context.Context, r *rand.Rand) error {
 
 func get(f *flood, ctx context.Context, r *rand.Rand) error {
 	value, err := f.app.Keychain.Get(ctx, fmt.Sprint("name", r.IntN(50)))
+	value.Wipe()
+	return err
+}
+
+func putLong(f *flood, ctx context.Context, r *rand.Rand) error {
+	return f.app.Keychain.Put(ctx, fmt.Sprint("long", r.IntN(3)), secret.New(keychain.MaxValue-r.IntN(2)))
+}
+
+func getLong(f *flood, ctx context.Context, r *rand.Rand) error {
+	value, err := f.app.Keychain.Get(ctx, fmt.Sprint("long", r.IntN(3)))
 	value.Wipe()
 	return err
 }

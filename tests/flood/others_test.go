@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"strings"
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/frame"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/keychain"
 	"nexus.internal/os/services/secret"
 )
 
@@ -21,10 +23,13 @@ func (w *world) others(rounds int) []chan struct{} {
 	}
 }
 
-// work puts and gets, uses a key and asks for a route.
+// work puts and gets, long values too, uses a key and asks for a route.
 func work(ctx context.Context, who string, app *boot.App, rounds int) error {
 	for i := range rounds {
 		name, value := fmt.Sprint("name", i%8), fmt.Sprint("value ", i, " of ", who)
+		if i%4 == 0 {
+			name, value = "long", strings.Repeat(value, keychain.MaxValue/len(value))
+		}
 		if err := app.Keychain.Put(ctx, name, secret.Copy([]byte(value))); err != nil {
 			return fmt.Errorf("%s: put %d: %w", who, i, err)
 		}
