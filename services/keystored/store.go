@@ -36,7 +36,6 @@ func check(req *ipc.Request, name string, value []byte) error {
 
 // put copies a long value out of the object that came along, which its sender
 // could still change, before anything looks at it.
-
 func (s *service) put(ctx context.Context, req *ipc.Request, q *wire.PutRequest) (*wire.PutReply, error) {
 	if err := check(req, q.Name, q.Value); err != nil {
 		return nil, err
