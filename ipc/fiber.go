@@ -200,9 +200,10 @@ func (k *Kernel) leave(f *fiber) {
 // refused is leave for a call that ends without having waited.
 func (k *Kernel) refused(f *fiber) {
 	serves := f.task.runner != nil
+	t := f.task
 	k.leave(f)
 	if !serves {
-		k.exec.Yield()
+		t.stepAside()
 	}
 }
 
@@ -212,8 +213,17 @@ func (t *Task) done() {
 	serves := t.runner != nil
 	t.kernel.unlock()
 	if !serves {
-		t.kernel.exec.Yield()
+		t.stepAside()
 	}
+}
+
+// stepAside lets others run first. One flow of control of a task does at a time,
+// and the others wait for it: whoever asks the kernel with many at once has one
+// place among all that want a processor, not many.
+func (t *Task) stepAside() {
+	t.aside.Lock()
+	t.kernel.exec.Yield()
+	t.aside.Unlock()
 }
 
 // left ends a kernel call whose caller does not hold the lock any more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"nexus.internal/os/capability"
@@ -51,10 +52,11 @@ type Task struct {
 	sabotaged  bool // a panic was asked for
 	awaiting   []*fiber
 
-	queuedBytes int // at all endpoints it owns
-	sentBytes   int // in queues anywhere, of what it sent, and what was sent because of that
-	owned       int // endpoints it owns
-	memoryBytes int // of the memory objects that it made and that are left
+	queuedBytes int        // at all endpoints it owns
+	aside       sync.Mutex // of a flow of control that lets others run
+	sentBytes   int        // in queues anywhere, of what it sent, and what was sent because of that
+	owned       int        // endpoints it owns
+	memoryBytes int        // of the memory objects that it made and that are left
 }
 
 // TaskSpec describes a task to be made.

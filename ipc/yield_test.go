@@ -3,6 +3,8 @@ package ipc_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -14,10 +16,19 @@ import (
 // yielding counts how often the kernel has somebody let others run.
 type yielding struct {
 	*actors.Goroutines
-	n atomic.Int64
+	n        atomic.Int64
+	now      atomic.Int64 // how many do
+	together atomic.Bool  // more than one did
 }
 
-func (y *yielding) Yield() { y.n.Add(1) }
+func (y *yielding) Yield() {
+	if y.now.Add(1) > 1 {
+		y.together.Store(true)
+	}
+	y.n.Add(1)
+	runtime.Gosched()
+	y.now.Add(-1)
+}
 
 // asleep hosts a service that never runs.
 type asleep struct{}
@@ -92,5 +103,36 @@ func TestWhoDoesNotWaitYields(t *testing.T) {
 			}
 		}
 		task.Attach(asleep{}, nil)
+	}
+}
+
+// TestOneOfATaskYields: however many flows of control of a task are refused at
+// once, one of them stands among those who want a processor.
+func TestOneOfATaskYields(t *testing.T) {
+	y := &yielding{Goroutines: actors.NewGoroutines()}
+	k := ipc.New(ipc.Config{Executor: y, Boot: 1})
+	y.Bind(k)
+	t.Cleanup(y.Close)
+	task, err := k.NewTask(ipc.TaskSpec{Name: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const flows, times = 32, 100
+	var all sync.WaitGroup
+	for range flows {
+		all.Go(func() {
+			for range times {
+				if _, err := task.Clone(9); !errors.Is(err, ipc.PermissionDenied) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := y.n.Load(); n != flows*times {
+		t.Errorf("%d yields, want %d", n, flows*times)
+	}
+	if y.together.Load() {
+		t.Error("two flows of control of one task yielded at the same time")
 	}
 }
