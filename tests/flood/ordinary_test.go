@@ -15,9 +15,6 @@ import (
 	"nexus.internal/os/ipc"
 )
 
-// flowsOfEach is how many flows of control flood in each way.
-const flowsOfEach = 24
-
 // freely lets the flood go on at once.
 func freely(context.Context) {}
 
@@ -45,7 +42,7 @@ func TestFloodStopsNobody(t *testing.T) {
 	w := start(t, func(*boot.Config) {})
 	memory := watch()
 	f := begin(w.flooder, flowsOfEach, seed(t), freely)
-	w.wait(w.others(10)...)
+	w.wait(w.others(rounds)...)
 	peak, bound := memory.stop(), uint64(w.Kernel.MemoryBound())
 	t.Logf("peak memory is %.2f of the bound", float64(peak)/float64(bound))
 	if peak >= bound {
