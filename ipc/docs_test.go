@@ -1,7 +1,6 @@
 package ipc_test
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/tests/vectors"
 )
 
 // specification reads docs/IPC.md and returns its text and the cells of every
@@ -87,14 +87,10 @@ func TestDocumentedCodes(t *testing.T) {
 func TestDocumentedVectors(t *testing.T) {
 	text, _ := specification(t)
 	text = strings.Join(strings.Fields(text), "")
-	var tokens struct {
-		Key  string
-		Rows []tokenRow
-	}
-	readVectors(t, "token.json", &tokens)
+	rows := vectors.Read[vectors.TokenRow](t, "token.json", "rows")
+	header := vectors.Read[vectors.Header](t, "header.json", "layout")[0]
 	for _, golden := range []string{
-		tokens.Key, tokens.Rows[0].Body + tokens.Rows[0].MAC, tokens.Rows[1].Body + tokens.Rows[1].MAC, tokens.Rows[2].Body + tokens.Rows[2].MAC,
-		fmt.Sprint(header{0x01020304, 0x11223344, 0x5566, 0x7788, 0x99aabbcc}),
+		vectors.TokenKey(t).String(), rows[0].Sealed(), rows[1].Sealed(), rows[2].Sealed(), header.Bytes.String(),
 	} {
 		if !strings.Contains(text, golden) {
 			t.Errorf("%s is not in the text", golden)

@@ -2,184 +2,150 @@ package ipc_test
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 	"time"
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/frame"
 	"nexus.internal/os/tests/rig"
+	"nexus.internal/os/tests/vectors"
 )
 
-func readVectors(t *testing.T, name string, into any) {
-	t.Helper()
-	text, err := os.ReadFile("../tests/vectors/" + name)
-	if err == nil {
-		err = json.Unmarshal(text, into)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestVectors runs what only a kernel can: tokens that are minted and presented
+// through its system calls, and the headers of requests that it delivered.
+func TestVectors(t *testing.T) {
+	tokens, headers := newTokenVectors(t), newHeaderVectors(t)
+	vectors.Run(t, "ipc",
+		vectors.Each("token.json", "rows", tokens.mint),
+		vectors.Each("token.json", "vectors", tokens.present),
+		vectors.Each("header.json", "delivered", headers.deliver))
 }
 
-// tokenRow is a token that the kernel must mint, byte for byte.
-type tokenRow struct {
-	Name, AppID, Dead, Body, MAC                     string
-	Rights, Epoch, SID, App, Serial, Holder, Expires uint64
+// tokenVectors is the system that tests/vectors/README.md describes for
+// token.json: tasks 4 and 5, and four sessions.
+type tokenVectors struct {
+	*world
+	trace   *trace
+	clients map[uint64]*client
+	sids    []uint64
+	ended   bool // what is to happen to the sessions has happened
 }
 
-// TestTokenVectors builds the system of tests/vectors/token.json and shows its
-// kernel each vector through a call.
-func TestTokenVectors(t *testing.T) {
-	var v struct {
-		Key     string
-		Rows    []tokenRow
-		Vectors []struct {
-			Name, Token, Need, Expect string
-			Holder, At                uint64
-		}
-	}
-	readVectors(t, "token.json", &v)
-	tr := new(trace)
-	w := newWorld(t, rig.NewSeeded(t, 1, tr.tap), plan{}) // Tasks 1 to 3, session 1.
-	if v.Key != hex.EncodeToString([]byte("a key for tests, not from rngd..")) {
+func newTokenVectors(t *testing.T) *tokenVectors {
+	if vectors.TokenKey(t).String() != hex.EncodeToString([]byte("a key for tests, not from rngd..")) {
 		t.Fatal("the vectors are for another key than the rig's")
 	}
-	clients := make(map[uint64]*client)
-	for range 2 { // Tasks 4 and 5.
-		task := w.Task(ipc.TaskSpec{Name: "app"})
-		clients[uint64(task.ID())] = &client{w: w, task: task, slot: w.Connect(task, w.ep)}
+	s := &tokenVectors{trace: new(trace), clients: make(map[uint64]*client)}
+	s.world = newWorld(t, rig.NewSeeded(t, 1, s.trace.tap), plan{}) // Tasks 1 to 3, session 1.
+	for range 2 {                                                   // Tasks 4 and 5.
+		task := s.Task(ipc.TaskSpec{Name: "app"})
+		s.clients[uint64(task.ID())] = &client{w: s.world, task: task, slot: s.Connect(task, s.ep)}
 	}
-	sids := []uint64{w.sid, w.session("alice"), w.session("alice"), w.session("alice")}
-	w.mintRows(t, v.Rows)
-	w.seal(sids[2])
-	if err := w.ident.EndSession(w.auth, sids[3]); err != nil {
+	s.sids = []uint64{s.sid, s.session("alice"), s.session("alice"), s.session("alice")}
+	return s
+}
+
+// mint makes a row's token, which the kernel must do byte for byte.
+func (s *tokenVectors) mint(t *testing.T, r vectors.TokenRow) {
+	token, err := s.ident.MintToken(s.auth, ipc.TokenSpec{
+		SID: r.SID, App: r.AppID, Holder: ipc.TaskID(r.Holder), Rights: capability.TokenRights(r.Rights), Expires: ipc.Time(r.Expires),
+	})
+	if got := hex.EncodeToString(token[:]); err != nil || got != r.Sealed() {
+		t.Errorf("minted\n%s, %v; want\n%s", got, err, r.Sealed())
+	}
+	if r.Dead == "revoked" {
+		if err := s.ident.RevokeToken(s.auth, &token); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// end seals one session and ends another, once all rows are minted.
+func (s *tokenVectors) end(t *testing.T) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.seal(s.sids[2])
+	if err := s.ident.EndSession(s.auth, s.sids[3]); err != nil {
 		t.Error(err)
 	}
-	ops := map[string]uint16{"get": opGet, "put": opPut}
-	for _, vec := range v.Vectors {
-		c := clients[vec.Holder]
-		if c == nil || ops[vec.Need] == 0 {
-			t.Fatalf("%s: no task %d or no operation for %q", vec.Name, vec.Holder, vec.Need)
-		}
-		var token *capability.Token
-		if vec.Token != "" {
-			token = new(capability.Token)
-			if n, err := hex.Decode(token[:], []byte(vec.Token)); n != capability.TokenSize || err != nil {
-				t.Fatalf("%s: %d bytes, %v", vec.Name, n, err)
-			}
-		}
-		c.do(func(ctx context.Context) {
-			_ = c.task.Sleep(ctx, time.Duration(vec.At)-time.Duration(c.task.Now()))
-			body, err := c.send(ctx, ipc.Msg{Op: ops[vec.Need], Token: token, Body: []byte("x")})
-			if vec.Expect == capability.Accepted.String() {
-				if err != nil || body != "x" || w.Kernel.Now() != ipc.Time(vec.At) {
-					t.Errorf("%s: %q, %v at %d", vec.Name, body, err, w.Kernel.Now())
-				}
-				return
-			}
-			want(t, vec.Name, body, err, ipc.Denied)
-			if e := tr.last(ipc.TraceRefuse); e.Refusal.String() != vec.Expect || e.Time != ipc.Time(vec.At) {
-				t.Errorf("%s: refused as %v at %d, want %s at %d", vec.Name, e.Refusal, e.Time, vec.Expect, vec.At)
-			}
-		})
-	}
 }
 
-func (w *world) mintRows(t *testing.T, rows []tokenRow) {
-	t.Helper()
-	for _, r := range rows {
-		token, err := w.ident.MintToken(w.auth, ipc.TokenSpec{
-			SID: r.SID, App: r.AppID, Holder: ipc.TaskID(r.Holder), Rights: capability.TokenRights(r.Rights), Expires: ipc.Time(r.Expires),
-		})
-		if err != nil || hex.EncodeToString(token[:]) != r.Body+r.MAC {
-			t.Errorf("%s: minted\n%x, %v; want\n%s", r.Name, token[:], err, r.Body+r.MAC)
-		}
-		if r.Dead == "revoked" {
-			if err := w.ident.RevokeToken(w.auth, &token); err != nil {
-				t.Error(err)
+// present shows the kernel a vector's token through a call.
+func (s *tokenVectors) present(t *testing.T, v vectors.Token) {
+	s.end(t)
+	c, op := s.clients[v.Holder], map[string]uint16{"get": opGet, "put": opPut}[v.Need]
+	if c == nil || op == 0 {
+		t.Fatalf("no task %d or no operation for %q", v.Holder, v.Need)
+	}
+	var token *capability.Token
+	if len(v.Token) != 0 {
+		token = (*capability.Token)(v.Token)
+	}
+	c.do(func(ctx context.Context) {
+		_ = c.task.Sleep(ctx, time.Duration(v.At)-time.Duration(c.task.Now()))
+		body, err := c.send(ctx, ipc.Msg{Op: op, Token: token, Body: []byte("x")})
+		if v.Expect == capability.Accepted.String() {
+			if err != nil || body != "x" || s.Kernel.Now() != ipc.Time(v.At) {
+				t.Errorf("%q, %v at %d", body, err, s.Kernel.Now())
 			}
+			return
 		}
-	}
+		want(t, v.Name, body, err, ipc.Denied)
+		if e := s.trace.last(ipc.TraceRefuse); e.Refusal.String() != v.Expect || e.Time != ipc.Time(v.At) {
+			t.Errorf("refused as %v at %d, want %s at %d", e.Refusal, e.Time, v.Expect, v.At)
+		}
+	})
 }
 
-// header is the target OS's message header. The emulation does not carry it:
-// the kernel's own record of a delivered request holds the same facts.
-type header struct {
-	src, dst  uint32
-	ty, flags uint16
-	len       uint32
+// headerVectors is an app, and a receiver that describes each request, as
+// docs/IPC.md says, by the header that the target OS's would have seen.
+type headerVectors struct {
+	*rig.Rig
+	app  *ipc.Task
+	ep   ipc.Slot // init's, to connect by
+	slot ipc.Slot
+	got  frame.Header
 }
 
-func (h header) String() string {
-	var b [16]byte
-	binary.LittleEndian.PutUint32(b[0:], h.src)
-	binary.LittleEndian.PutUint32(b[4:], h.dst)
-	binary.LittleEndian.PutUint16(b[8:], h.ty)
-	binary.LittleEndian.PutUint16(b[10:], h.flags)
-	binary.LittleEndian.PutUint32(b[12:], h.len)
-	return hex.EncodeToString(b[:])
-}
-
-// TestHeaderVectors encodes the golden headers, and then describes requests that
-// were delivered, as docs/IPC.md says, by the header that the target OS's
-// receiver would have seen.
-func TestHeaderVectors(t *testing.T) {
-	var v struct {
-		Layout []struct {
-			Name, Bytes   string
-			Src, Dst, Len uint32
-			Ty, Flags     uint16
-		}
-		Delivered []struct {
-			Name, Header string
-			Op           uint16
-			Len          int
-			Moves        bool
-		}
-	}
-	readVectors(t, "header.json", &v)
-	for _, x := range v.Layout {
-		if got := (header{x.Src, x.Dst, x.Ty, x.Flags, x.Len}).String(); got != x.Bytes {
-			t.Errorf("%s: %s, want %s", x.Name, got, x.Bytes)
-		}
-	}
-	var got header
+func newHeaderVectors(t *testing.T) *headerVectors {
 	tr := new(trace)
-	r := rig.NewSeeded(t, 1, tr.tap)
-	svc := r.Task(ipc.TaskSpec{Name: "receiver"})
+	s := &headerVectors{Rig: rig.NewSeeded(t, 1, tr.tap)}
+	svc := s.Task(ipc.TaskSpec{Name: "receiver"})
 	ops := make([]ipc.Op, ipc.MaxOps)
 	for i := range ops {
 		ops[i].Code = uint16(i)
 	}
-	ep := r.Endpoint(svc, ipc.EndpointSpec{Ops: ops, Takes: true})
-	r.Host(svc, func() ipc.Service {
+	s.ep = s.Endpoint(svc, ipc.EndpointSpec{Ops: ops, Takes: true})
+	s.Host(svc, func() ipc.Service {
 		return handler(func(_ context.Context, r *ipc.Request) {
-			got = header{dst: tr.last(ipc.TraceDeliver).Endpoint, ty: r.Op, len: uint32(len(r.Body))}
+			s.got = frame.Header{Dst: tr.last(ipc.TraceDeliver).Endpoint, Type: r.Op, Len: uint32(len(r.Body))}
 			if r.Moved != ipc.NoSlot {
-				got.src, got.flags = uint32(r.Moved), 1 // CAP_MOVE
+				s.got.Src, s.got.Flags = uint32(r.Moved), frame.CapMove
 			}
 			_ = r.Reply(ipc.OK, nil)
 		})
 	})
-	app := r.Task(ipc.TaskSpec{Name: "app"})
-	slot := r.Connect(app, ep)
-	for _, x := range v.Delivered {
-		r.Do(app, func(ctx context.Context) {
-			move := ipc.NoSlot
-			if x.Moves {
-				move = r.Connect(app, ep)
-			}
-			if _, err := app.Call(ctx, ipc.Msg{Slot: slot, Op: x.Op, Body: make([]byte, x.Len), Move: move}, nil); err != nil {
-				t.Errorf("%s: %v", x.Name, err)
-			}
-		})
-		if got.String() != x.Header {
-			t.Errorf("%s: %s, want %s", x.Name, got, x.Header)
+	s.app = s.Task(ipc.TaskSpec{Name: "app"})
+	s.slot = s.Connect(s.app, s.ep)
+	return s
+}
+
+func (s *headerVectors) deliver(t *testing.T, v vectors.Delivered) {
+	s.Do(s.app, func(ctx context.Context) {
+		move := ipc.NoSlot
+		if v.Moves {
+			move = s.Connect(s.app, s.ep)
 		}
+		if _, err := s.app.Call(ctx, ipc.Msg{Slot: s.slot, Op: v.Op, Body: make([]byte, v.Len), Move: move}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := vectors.Hex(s.got.Append(nil)).String(); got != v.Header.String() {
+		t.Errorf("%s, want %s", got, v.Header)
 	}
 }
 

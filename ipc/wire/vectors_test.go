@@ -1,11 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
 	"reflect"
 	"strconv"
 	"testing"
@@ -15,29 +13,8 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/tests/rig"
+	"nexus.internal/os/tests/vectors"
 )
-
-// requestVector is one request of tests/vectors/<service>.json.
-type requestVector struct {
-	Name, Why, Bytes, Expect string
-	Op                       uint16
-	Fields                   map[string]any
-}
-
-func readRequests(t *testing.T, service string) []requestVector {
-	t.Helper()
-	text, err := os.ReadFile("../../tests/vectors/" + service + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v struct{ Requests []requestVector }
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	return v.Requests
-}
 
 // received is what a handler got.
 type received struct {
@@ -50,52 +27,43 @@ type received struct {
 // bytes, and whatever is refused reaches no handler.
 func TestRequestVectors(t *testing.T) {
 	var got *received
-	for i, m := range muxes(func(q proto.Message) {
+	all := muxes(func(q proto.Message) {
 		again, err := encode(nil, q)
 		if err != nil {
 			t.Error(err)
 		}
 		got = &received{again, fieldsOf(q.ProtoReflect())}
-	}) {
-		t.Run(muxed[i], func(t *testing.T) {
-			p := newPeersOf(t, rig.NewSeeded(t, 1, nil), ipc.MaxOps-1, &service{*m})
-			good, bad := make(map[uint16]int), make(map[uint16]int)
-			for _, v := range readRequests(t, muxed[i]) {
-				body, err := hex.DecodeString(v.Bytes)
-				if err != nil {
-					t.Fatal(err)
+	})
+	good, bad := make([]map[uint16]int, len(all)), make([]map[uint16]int, len(all))
+	var runs []vectors.Runner
+	for i, m := range all {
+		good[i], bad[i] = make(map[uint16]int), make(map[uint16]int)
+		p := newPeersOf(t, rig.NewSeeded(t, 1, nil), ipc.MaxOps-1, &service{*m})
+		runs = append(runs, vectors.Decode(muxed[i]+".json", "requests", func(t *testing.T, v vectors.Request) ([]byte, string) {
+			got = nil
+			answer, err := p.raw(v.Op, v.Bytes)
+			if err == nil && got != nil {
+				good[i][v.Op]++
+				if !reflect.DeepEqual(got.fields, v.Fields) {
+					t.Errorf("read as %v, want %v", got.fields, v.Fields)
 				}
-				got = nil
-				answer, err := p.raw(v.Op, body)
-				if v.Expect == ipc.OK.String() {
-					good[v.Op]++
-					checkReceived(t, &v, body, got, err)
-					continue
-				}
-				bad[v.Op]++
-				var code ipc.Code
-				if !errors.As(err, &code) || code.String() != v.Expect || got != nil || len(answer) != 0 {
-					t.Errorf("%s: %v with %x, want %s (%s); handled: %v", v.Name, err, answer, v.Expect, v.Why, got != nil)
-				}
+				return got.again, vectors.OK
 			}
-			for op, handler := range m.handlers {
-				if op := uint16(op); handler != nil && (good[op] < 1 || bad[op] < 5) {
-					t.Errorf("%s has %d good and %d bad vectors", OpName(muxed[i], op), good[op], bad[op])
-				}
+			bad[i][v.Op]++
+			var code ipc.Code
+			if !errors.As(err, &code) || got != nil || len(answer) != 0 {
+				t.Errorf("%v with %x; handled: %v", err, answer, got != nil)
 			}
-		})
+			return nil, code.String()
+		}))
 	}
-}
-
-func checkReceived(t *testing.T, v *requestVector, body []byte, got *received, err error) {
-	t.Helper()
-	switch {
-	case err != nil || got == nil:
-		t.Errorf("%s: %v, handled: %v (%s)", v.Name, err, got != nil, v.Why)
-	case !bytes.Equal(got.again, body):
-		t.Errorf("%s: %x encodes to %x", v.Name, body, got.again)
-	case !reflect.DeepEqual(got.fields, v.Fields):
-		t.Errorf("%s: read as %v, want %v", v.Name, got.fields, v.Fields)
+	vectors.Run(t, "ipc/wire", runs...)
+	for i, m := range all {
+		for op, handler := range m.handlers {
+			if op := uint16(op); handler != nil && (good[i][op] < 1 || bad[i][op] < 5) {
+				t.Errorf("%s has %d good and %d bad vectors", OpName(muxed[i], op), good[i][op], bad[i][op])
+			}
+		}
 	}
 }
 

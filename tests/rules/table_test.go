@@ -107,6 +107,8 @@ var table = []row{
 		"follows the traces of whole boots; the checker itself knows the kernel's events only"},
 	{"tests/mutants", "",
 		"runs git and go on copies of the sources"},
+	{"tests/vectors", "",
+		"hands out the vectors, and knows no format"},
 	{"tests/vectors/gen", "",
 		"another implementation of the formats, so it uses none of theirs"},
 	{"tests/rules", "",
