@@ -19,16 +19,12 @@ func (t *story) list(who string)   { t.acts(who, "list %s", who) }
 // key does something with a signing key.
 func (t *story) key(who string) {
 	name := t.name(who)
-	switch t.in.below(4) {
-	case 0:
-		t.acts(who, "generate %s %s", who, name)
-	case 1:
-		t.acts(who, "sign %s %s message", who, name)
-	case 2:
-		t.acts(who, "keys %s", who)
-	case 3:
-		t.acts(who, "delkey %s %s", who, name)
-	}
+	t.acts(who, "%s", from(&t.in, []string{
+		"generate " + who + " " + name,
+		"sign " + who + " " + name + " message",
+		"keys " + who,
+		"delkey " + who + " " + name,
+	}))
 }
 
 // rights are what apps are launched with; most have all.
@@ -42,18 +38,14 @@ func (t *story) launch() {
 // session does something to a user's session.
 func (t *story) session() {
 	user := from(&t.in, users)
-	switch strand := user + "-session"; t.in.below(6) {
-	case 0, 1:
-		t.tell(strand, "lock %s", user)
-	case 2:
-		t.tell(strand, "end %s", user)
-	case 3:
-		t.tell(strand, "unseal %s password %s", user, password(user))
-	case 4:
-		t.tell(strand, "unlock %s password %s", user, password(user))
-	case 5:
-		t.tell(strand, "unseal %s password wrong", user)
-	}
+	t.tell(user+"-session", "%s", from(&t.in, []string{
+		"lock " + user,
+		"lock " + user,
+		"end " + user,
+		"unseal " + user + " password " + password(user),
+		unlock(user),
+		"unseal " + user + " password wrong",
+	}))
 }
 
 // off switches the machine off in some way, and on again.
@@ -69,7 +61,7 @@ func (t *story) off() {
 	} else {
 		t.line("try power-cut")
 	}
-	t.again()
+	t.on("try ")
 }
 
 var (
@@ -82,15 +74,15 @@ func (t *story) fault() {
 	n := 1 + t.in.below(16)
 	switch t.in.below(7) {
 	case 0:
-		t.tell("crash", "crash %s", from(&t.in, services))
+		t.tell("crash", "crash %s", t.service())
 	case 1:
-		t.tell("crash", "fault-crash %s %s %d", from(&t.in, services), from(&t.in, ends), n)
+		t.tell("crash", "fault-crash %s %s %d", t.service(), from(&t.in, ends), n)
 	case 2:
-		t.tell("crash", "fault-drop %s %s %d", from(&t.in, services), from(&t.in, ends), n)
+		t.tell("crash", "fault-drop %s %s %d", t.service(), from(&t.in, ends), n)
 	case 3:
-		t.tell("crash", "fault-delay %s %ds %d", from(&t.in, services), 1+t.in.below(40), n)
+		t.tell("crash", "fault-delay %s %ds %d", t.service(), 1+t.in.below(40), n)
 	case 4:
-		t.tell("crash", "fault-exhaust %s %d", from(&t.in, services), n)
+		t.tell("crash", "fault-exhaust %s %d", t.service(), n)
 	case 5:
 		t.tell("crash", "fault-disk %s %s %d", from(&t.in, []string{"any", "append", "sync", "replace", "read"}),
 			from(&t.in, []string{"io", "full"}), n)
@@ -98,6 +90,8 @@ func (t *story) fault() {
 		t.tell("crash", "fault-power %d", n)
 	}
 }
+
+func (t *story) service() string { return from(&t.in, services) }
 
 // request is a frame that is right, and where it goes.
 type request struct {

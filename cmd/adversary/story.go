@@ -129,12 +129,13 @@ func (t *story) other(who string) string {
 }
 
 func password(user string) string { return "password-of-" + user }
+func unlock(user string) string   { return "unlock " + user + " password " + password(user) }
 
 func (t *story) beginning() {
 	t.line("boot")
 	for _, u := range users {
 		t.line("create-user %s password %s", u, password(u))
-		t.line("unlock %s password %s", u, password(u))
+		t.line("%s", unlock(u))
 	}
 	t.line("put %s %s %s", victim, ownName(victim, 0), t.canary(victim, 0))
 	for _, who := range thieves {
@@ -148,24 +149,22 @@ func (t *story) beginning() {
 func (t *story) ending() {
 	t.join()
 	t.line("fault-none")
-	t.again()
+	t.on("try ")
 	t.look("try")
 	t.line("check")
 	t.line("power-cut")
-	t.line("boot")
-	for _, u := range users {
-		t.line("unlock %s password %s", u, password(u))
-	}
+	t.on("")
 	t.look("one-of ok,not-found")
 	t.line("check")
 	t.line("shutdown")
 }
 
-// again switches the machine on if it is off, and lets everybody in.
-func (t *story) again() {
-	t.line("try boot")
+// on switches the machine on if it is off, and lets everybody in. how is ""
+// where that must work, or "try ".
+func (t *story) on(how string) {
+	t.line("%sboot", how)
 	for _, u := range users {
-		t.line("try unlock %s password %s", u, password(u))
+		t.line("%s%s", how, unlock(u))
 	}
 }
 
