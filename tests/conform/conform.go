@@ -42,6 +42,9 @@ type task struct {
 	exited bool
 }
 
+// there says whether there is such a task, and it has not exited.
+func (t *task) there() bool { return t != nil && !t.exited }
+
 type endpoint struct {
 	owner    ipc.TaskID
 	inbox    bool
@@ -74,6 +77,9 @@ type session struct {
 	ended  bool
 	voided bool // by the last session event: all who depended on it are being told
 }
+
+// lives says whether there is such a session, and it has not ended.
+func (s *session) lives() bool { return s != nil && !s.ended }
 
 // New makes a checker.
 func New(bounds Bounds) *Checker {
@@ -121,41 +127,30 @@ func (c *Checker) event(e ipc.TraceEvent) error {
 	if err := c.settled(e); err != nil {
 		return err
 	}
-	switch e.Kind {
-	case ipc.TraceTask:
-		return c.made(e)
-	case ipc.TraceEndpoint:
-		return c.endpointMade(e)
-	case ipc.TraceSend:
-		return c.send(e)
-	case ipc.TraceDeliver:
-		return c.deliver(e)
-	case ipc.TraceReceive:
-		return c.receive(e)
-	case ipc.TraceReply:
-		return c.reply(e)
-	case ipc.TraceRefuse:
-		return c.refuse(e)
-	case ipc.TraceExpire:
-		return c.expire(e)
-	case ipc.TraceStart:
-		return c.start(e.From)
-	case ipc.TraceCrash:
-		c.crash(e.From)
-	case ipc.TraceExit:
-		return c.exit(e.From)
-	case ipc.TraceSyscall:
-		return c.syscall(e)
-	case ipc.TraceSession:
-		return c.session(e)
-	case ipc.TraceToken:
-		return c.token(e)
-	case ipc.TraceFault:
-		if ep := c.endpoints[e.Endpoint]; ep != nil {
-			ep.lost++
-		}
+	if rule := rules[e.Kind]; rule != nil {
+		return rule(c, e)
 	}
 	return nil
+}
+
+// rules say of each kind of event when it may be, and what is known after it. A
+// kind without one says nothing about the kernel's state.
+var rules = map[ipc.EventKind]func(*Checker, ipc.TraceEvent) error{
+	ipc.TraceTask:     (*Checker).made,
+	ipc.TraceEndpoint: (*Checker).endpointMade,
+	ipc.TraceSend:     (*Checker).send,
+	ipc.TraceDeliver:  (*Checker).deliver,
+	ipc.TraceReceive:  (*Checker).receive,
+	ipc.TraceReply:    (*Checker).reply,
+	ipc.TraceRefuse:   (*Checker).refuse,
+	ipc.TraceExpire:   (*Checker).expire,
+	ipc.TraceStart:    (*Checker).start,
+	ipc.TraceCrash:    (*Checker).crash,
+	ipc.TraceExit:     (*Checker).exit,
+	ipc.TraceSyscall:  (*Checker).syscall,
+	ipc.TraceSession:  (*Checker).session,
+	ipc.TraceToken:    (*Checker).token,
+	ipc.TraceFault:    (*Checker).fault,
 }
 
 // settled asks, when something new begins, whether what went before is complete:
@@ -165,11 +160,11 @@ func (c *Checker) settled(e ipc.TraceEvent) error {
 	switch e.Kind {
 	case ipc.TraceReply, ipc.TraceRefuse, ipc.TraceSend, ipc.TraceReceive:
 		return nil // Consequences.
-	case ipc.TraceSession, ipc.TraceExit, ipc.TraceSyscall:
-		return c.everybodyTold()
-	}
-	if len(c.closing) > 0 {
-		return errors.New("somebody was told that an endpoint has closed, and it has not")
+	case ipc.TraceSession, ipc.TraceExit, ipc.TraceSyscall: // One of these may close the endpoint.
+	default:
+		if len(c.closing) > 0 {
+			return errors.New("somebody was told that an endpoint has closed, and it has not")
+		}
 	}
 	return c.everybodyTold()
 }
@@ -192,7 +187,7 @@ func (c *Checker) acting(e ipc.TraceEvent) error {
 			return nil
 		}
 	}
-	if t := c.tasks[e.From]; t == nil || t.exited {
+	if !c.tasks[e.From].there() {
 		return errors.New("it is done by a task that is not there")
 	}
 	return nil
@@ -208,7 +203,7 @@ func (c *Checker) made(e ipc.TraceEvent) error {
 
 func (c *Checker) endpointMade(e ipc.TraceEvent) error {
 	owner := c.tasks[e.To]
-	if c.endpoints[e.Endpoint] != nil || owner == nil || owner.exited {
+	if c.endpoints[e.Endpoint] != nil || !owner.there() {
 		return errors.New("an endpoint's number is used again, or its owner is not there")
 	}
 	ep := &endpoint{owner: e.To, inbox: e.Name != "", depth: ipc.MaxDepth, parallel: ipc.MaxParallel}
@@ -227,13 +222,13 @@ func (c *Checker) send(e ipc.TraceEvent) error {
 		return errors.New("it is sent to an endpoint that is not open")
 	case e.Call <= c.newest:
 		return errors.New("a call's number is used again")
-	case ep.certain() >= ep.depth:
+	case waited(ep.queue) >= ep.depth:
 		return fmt.Errorf("%d are queued, and %d may be", len(ep.queue), ep.depth)
 	}
 	q := &call{TraceEvent: e}
 	if e.SID != 0 {
 		s := c.sessions[e.SID]
-		if s == nil || s.ended || e.Name == "" {
+		if !s.lives() || e.Name == "" {
 			return errors.New("it has a token of a session that does not live, or of no app")
 		}
 		q.epoch = s.epoch
@@ -273,10 +268,11 @@ func (c *Checker) find(e ipc.TraceEvent) (*call, *endpoint, error) {
 	return q, c.endpoints[q.Endpoint], nil
 }
 
-// certain counts the messages that are queued for certain.
-func (ep *endpoint) certain() (n int) {
-	for _, q := range ep.queue {
-		if !q.unsure {
+// waited counts the calls whose callers wait for certain. Of one that is served
+// and whose caller left, the handler's end does not show.
+func waited(calls []*call) (n int) {
+	for _, q := range calls {
+		if !q.left && !q.unsure {
 			n++
 		}
 	}
@@ -322,21 +318,10 @@ func (c *Checker) deliver(e ipc.TraceEvent) error {
 	}
 	q.state = serving
 	ep.serving = append(ep.serving, q)
-	if n := ep.unanswered(); n-ep.lost > ep.parallel {
+	if n := waited(ep.serving); n-ep.lost > ep.parallel {
 		return fmt.Errorf("%d are being served, and %d may be", n, ep.parallel)
 	}
 	return nil
-}
-
-// unanswered counts the requests of which it is certain that a handler has them:
-// of one whose caller left, the end does not show.
-func (ep *endpoint) unanswered() (n int) {
-	for _, q := range ep.serving {
-		if !q.left && !q.unsure {
-			n++
-		}
-	}
-	return n
 }
 
 func (c *Checker) stale(q *call) bool {

@@ -9,13 +9,13 @@ import (
 
 // start is a new instance of a service, which begins when nothing is left of the
 // last one.
-func (c *Checker) start(id ipc.TaskID) error {
-	c.tasks[id].up = true
+func (c *Checker) start(e ipc.TraceEvent) error {
+	c.tasks[e.From].up = true
 	for _, ep := range c.endpoints {
-		if ep.owner != id {
+		if ep.owner != e.From {
 			continue
 		}
-		if n := ep.unanswered(); n > ep.lost {
+		if n := waited(ep.serving); n > ep.lost {
 			return fmt.Errorf("%d requests of the last instance were not answered", n)
 		}
 		for len(ep.serving) > 0 {
@@ -27,9 +27,10 @@ func (c *Checker) start(id ipc.TaskID) error {
 
 // crash is a service's panic. What it was serving was answered before or is
 // answered next; what its handlers had sent is over for them.
-func (c *Checker) crash(id ipc.TaskID) {
-	c.tasks[id].up = false
-	c.gone(id)
+func (c *Checker) crash(e ipc.TraceEvent) error {
+	c.tasks[e.From].up = false
+	c.gone(e.From)
+	return nil
 }
 
 // gone lets all calls of a task be over for it, answered or not: handlers that
@@ -44,16 +45,16 @@ func (c *Checker) gone(id ipc.TaskID) {
 
 // exit is the end of a task: all of its endpoints have closed, and whoever
 // waited there was told before.
-func (c *Checker) exit(id ipc.TaskID) error {
+func (c *Checker) exit(e ipc.TraceEvent) error {
 	for n, ep := range c.endpoints {
-		if ep.owner == id {
+		if ep.owner == e.From {
 			if err := c.closed(n, ep); err != nil {
 				return err
 			}
 		}
 	}
-	c.tasks[id].exited = true
-	c.gone(id)
+	c.tasks[e.From].exited = true
+	c.gone(e.From)
 	return nil
 }
 
@@ -96,7 +97,7 @@ func (c *Checker) session(e ipc.TraceEvent) error {
 		c.sessions[e.SID] = &session{epoch: 1}
 		return nil
 	}
-	if s == nil || s.ended {
+	if !s.lives() {
 		return errors.New("a session that does not live goes on")
 	}
 	if e.Op == ipc.SessionSealed || e.Op == ipc.SessionEnded {
@@ -127,9 +128,16 @@ func (c *Checker) everybodyTold() error {
 
 // token is a token that was made.
 func (c *Checker) token(e ipc.TraceEvent) error {
-	s, holder := c.sessions[e.SID], c.tasks[e.To]
-	if s == nil || s.ended || holder == nil || holder.exited {
+	if !c.sessions[e.SID].lives() || !c.tasks[e.To].there() {
 		return errors.New("a token is made of a session that does not live, or for nobody")
+	}
+	return nil
+}
+
+// fault is a fault on purpose, which may have lost an answer.
+func (c *Checker) fault(e ipc.TraceEvent) error {
+	if ep := c.endpoints[e.Endpoint]; ep != nil {
+		ep.lost++
 	}
 	return nil
 }
