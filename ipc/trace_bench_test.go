@@ -22,16 +22,7 @@ func BenchmarkTraceRing(b *testing.B) {
 		b.Run(fmt.Sprintf("ring=%s", ringSwitch[on]), func(b *testing.B) {
 			s := newSystem(b)
 			s.Kernel.SwitchTrace(on)
-			body, out := make([]byte, 64), make([]byte, 0, 64)
-			b.ReportAllocs()
-			s.Do(s.app, func(ctx context.Context) {
-				b.ResetTimer()
-				for range b.N {
-					if _, err := s.app.Call(ctx, ipc.Msg{Slot: s.slot, Op: 1, Token: &s.token, Body: body, Move: ipc.NoSlot}, out); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
+			s.benchmarkOwn(b)
 		})
 	}
 }
@@ -42,10 +33,10 @@ func TestTraceRingCosts(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		s := newSystem(t)
 		s.Kernel.SwitchTrace(on)
-		body, out := make([]byte, 64), make([]byte, 0, 64)
 		s.Do(s.app, func(ctx context.Context) {
+			checked := s.checked(ctx)
 			call := func() {
-				if _, err := s.app.Call(ctx, ipc.Msg{Slot: s.slot, Op: 1, Token: &s.token, Body: body, Move: ipc.NoSlot}, out); err != nil {
+				if err := checked(); err != nil {
 					t.Error(err)
 				}
 			}
