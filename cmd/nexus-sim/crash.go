@@ -10,7 +10,10 @@ import (
 	"nexus.internal/os/tests/modelrun"
 )
 
-// targets are those whose crash files can be replayed.
+// targets are those whose crash files can be replayed. The router's is of the
+// tests: a disagreement with the model is replayed by the driver that found it,
+// and a copy of the model for the binary would be a second truth. tests/rules
+// holds what is imported here to the same rules as the rest of the binary.
 func targets() []crash.Target {
 	return []crash.Target{adversary.Keystored{Chance: bySeed}, modelrun.Router{}}
 }

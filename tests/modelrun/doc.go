@@ -7,5 +7,7 @@
 // kernel and when services take their turns. The driver notes that order, and
 // the model is asked whether it is one of its own.
 //
-// The package imports no testing package: a command can run its targets too.
+// `nexus-sim replay` runs kept disagreements with it, so the package and the
+// model are in a binary: they import no testing package, and tests/rules holds
+// them to what holds for everything that is shipped.
 package modelrun

@@ -82,7 +82,8 @@ var table = []row{
 		"writes down what happened, and draws it"},
 	{"cmd/nexus-sim", "cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
 		"tests/modelrun golang.org/x/sys/unix golang.org/x/term " + naming,
-		"flags and output: it opens the disk, hands it to boot, and says in words what came of it"},
+		"flags and output: it opens the disk, hands it to boot, and says in words what came of it; " +
+			"kept disagreements are replayed by what finds them, tests/modelrun, which the doors hold for therefore"},
 
 	{"tests/rig", "ipc capability actors actors/seeded",
 		"small systems for tests of single packages, so it knows no service"},
@@ -121,8 +122,8 @@ const naming = "ipc ipc/wire services/identityd services/policyd services/rngd s
 // A door is something of which only some packages may make use. It names
 // import paths (…/... is the tree), or names used through an import, or one of
 // the words of usesOf. open lists packages and single files; a package ending
-// in /... is the tree. Unless testsToo is set, test files and packages below
-// tests/ may use it anyway.
+// in /... is the tree. Unless testsToo is set, test files may use it anyway, and
+// so may packages below tests/ that no other row lets into a binary.
 type door struct {
 	imports  string
 	uses     string
@@ -184,7 +185,7 @@ var doors = []door{
 		why: "the console is the kernel's; the command writes to the streams that it was given"},
 	{imports: "flag", open: "cmd/nexus-sim",
 		why: "the command line is the command's"},
-	{imports: "testing testing/...", open: "",
+	{imports: "testing testing/... pgregory.net/rapid", open: "",
 		why: "what runs does not ask whether it is tested"},
 	{imports: "unsafe C", uses: "go:linkname", open: "", testsToo: true,
 		why: "a capability is only as good as the language's"},

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -27,8 +28,40 @@ type file struct {
 // generated says whether the file claims that it was generated.
 func (f *file) generated() bool { return ast.IsGenerated(f.File) }
 
-// relaxed says whether the file belongs to the tests.
-func (f *file) relaxed() bool { return f.test || under(f.pkg, "tests/...") }
+// relaxed says whether the file belongs to the tests, and to no binary.
+func (f *file) relaxed() bool { return f.test || under(f.pkg, "tests/...") && !shipped[f.pkg] }
+
+// shipped are the packages below tests that a package elsewhere may import, and
+// what they may import of tests in turn: a binary has them in it.
+var shipped = shippedBy(table)
+
+func shippedBy(table []row) map[string]bool {
+	shipped := make(map[string]bool)
+	for before := -1; before < len(shipped); {
+		before = len(shipped)
+		for _, r := range table {
+			if under(r.pkg, "tests/...") && !shipped[r.pkg] {
+				continue
+			}
+			for _, target := range strings.Fields(r.may) {
+				if under(target, "tests/...") {
+					shipped[target] = true
+				}
+			}
+		}
+	}
+	return shipped
+}
+
+func TestShipped(t *testing.T) {
+	got := shippedBy([]row{
+		{"tests/deepest", "", ""}, {"tests/deep", "ipc tests/deepest", ""}, {"tests/near", "tests/deep", ""},
+		{"cmd/a", "ipc tests/near", ""}, {"tests/alone", "tests/rig", ""}, {"cmd/b", "ipc", ""},
+	})
+	if want := map[string]bool{"tests/near": true, "tests/deep": true, "tests/deepest": true}; !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
 
 // A finding is one breach of one rule.
 type finding struct {
