@@ -91,7 +91,7 @@ var table = []row{
 		"proves things of the whole system, with nothing but the system"},
 	{"tests/flood", "... cmd/boot",
 		"floods the whole system, with nothing but the system"},
-	{"tests/scenarios", "... cmd/boot cmd/machine cmd/scenario",
+	{"tests/scenarios", "... cmd/boot cmd/explore cmd/machine cmd/scenario",
 		"plays every scenario that is shipped"},
 	{"tests/fuzz", "cmd/adversary cmd/crash cmd/scenario services/rngd tests/modelrun",
 		"runs live targets on what a fuzzer makes up"},

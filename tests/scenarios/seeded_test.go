@@ -5,11 +5,10 @@ package scenarios
 import (
 	"crypto/sha256"
 	"flag"
-	"fmt"
 	"testing"
 
+	"nexus.internal/os/cmd/explore"
 	"nexus.internal/os/cmd/scenario"
-	"nexus.internal/os/ipc"
 	"nexus.internal/os/services/rngd"
 )
 
@@ -46,16 +45,12 @@ func TestSeeded(t *testing.T) {
 	}
 }
 
-// play answers a digest of markers, trace and disk.
+// play answers a digest of markers, outcomes, trace and disk.
 func play(t *testing.T, s *scenario.Scenario, seed uint64) [sha256.Size]byte {
-	st := scenario.BySeed(seed, s, chance)
-	h := sha256.New()
-	st.Marker = func(line string) { fmt.Fprintln(h, line) }
-	st.Event = func(e ipc.TraceEvent) { fmt.Fprintln(h, e) }
-	if o := s.Play(st.Stage); o.Err != nil {
-		t.Fatalf("seed %d: %v", seed, o.Err)
+	t.Helper()
+	p := explore.Play(s, seed, chance, true)
+	if p.Err != nil {
+		t.Fatalf("seed %d: %v", seed, p.Err)
 	}
-	disk := st.DiskHash()
-	h.Write(disk[:])
-	return [sha256.Size]byte(h.Sum(nil))
+	return p.Digest
 }
