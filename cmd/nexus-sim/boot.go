@@ -68,15 +68,7 @@ func runBoot(args []string, std streams) error {
 		return err
 	}
 	p := &printer{out: std.out, json: f.json, state: f.state}
-	err = bootAndRun(f, p, std)
-	if err == nil {
-		err = p.failed()
-	}
-	if err != nil {
-		err = located{f.state, err}
-		p.failure(err)
-	}
-	return err
+	return p.ended(bootAndRun(f, p, std))
 }
 
 // bootAndRun boots, runs the script if there is one, and shuts down.

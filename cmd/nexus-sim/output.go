@@ -130,6 +130,19 @@ func (p *printer) failed() error {
 	return p.err
 }
 
+// ended is the end of a run that came to err: the error, if there is any, says
+// which state it is about, and machines are told of it.
+func (p *printer) ended(err error) error {
+	if err == nil {
+		err = p.failed()
+	}
+	if err != nil {
+		err = located{p.state, err}
+		p.failure(err)
+	}
+	return err
+}
+
 // quoted writes words as a script has them.
 func quoted(words []string) []string {
 	list := make([]string, len(words))

@@ -76,14 +76,7 @@ func runRun(args []string, std streams) error {
 	} else {
 		err = runSeeded(f, s, *seed, p, std)
 	}
-	if err == nil {
-		err = p.failed()
-	}
-	if err != nil {
-		err = located{f.state, err}
-		p.failure(err)
-	}
-	return err
+	return p.ended(err)
 }
 
 // theSeed is the one on the command line, or else the scenario's; nil if there
