@@ -327,6 +327,25 @@ func (a *audit) tap(e ipc.TraceEvent) {
 	}
 }
 
+// callersThroughSeals starts four apps that make n calls each, and get a new
+// token where a seal took theirs. The channels are their ends.
+func (w *world) callersThroughSeals(t *testing.T, n int) (ends []<-chan struct{}) {
+	for i := range 4 {
+		c := w.app(fmt.Sprint("app", i))
+		ends = append(ends, c.start(func(ctx context.Context) {
+			for range n {
+				_, err := c.call(ctx, opTaskGet, "")
+				if errors.Is(err, ipc.Denied) {
+					c.token = w.mint(c.task, ipc.TokenSpec{})
+				} else if err != nil {
+					t.Errorf("a call: %v", err)
+				}
+			}
+		}))
+	}
+	return ends
+}
+
 // TestSealInterleavings seals in the middle of traffic, under many seeds: from
 // the moment that SealSession returns, nothing of the old epoch is delivered or
 // answered, every caller has its answer, and Drain leaves no old handler.
@@ -348,20 +367,7 @@ func TestSealInterleavings(t *testing.T) {
 				}
 				_ = r.Reply(ipc.OK, nil)
 			}})
-		var all []<-chan struct{}
-		for i := range 4 {
-			c := w.app(fmt.Sprint("app", i))
-			all = append(all, c.start(func(ctx context.Context) {
-				for range 8 {
-					_, err := c.call(ctx, opTaskGet, "")
-					if errors.Is(err, ipc.Denied) {
-						c.token = w.mint(c.task, ipc.TokenSpec{})
-					} else if err != nil {
-						t.Errorf("a call: %v", err)
-					}
-				}
-			}))
-		}
+		all := w.callersThroughSeals(t, 8)
 		w.Do(w.ident, func(ctx context.Context) {
 			for epoch := uint32(1); epoch <= 3; epoch++ {
 				_ = w.ident.Sleep(ctx, time.Duration(rng.IntN(4))*time.Millisecond)
@@ -391,20 +397,7 @@ func TestSealAmongGoroutines(t *testing.T) {
 		_ = d.task.Sleep(ctx, 50*time.Microsecond)
 		_ = r.Reply(ipc.OK, nil)
 	}})
-	var all []<-chan struct{}
-	for i := range 4 {
-		c := w.app(fmt.Sprint("app", i))
-		all = append(all, c.start(func(ctx context.Context) {
-			for range 60 {
-				_, err := c.call(ctx, opTaskGet, "")
-				if errors.Is(err, ipc.Denied) {
-					c.token = w.mint(c.task, ipc.TokenSpec{})
-				} else if err != nil {
-					t.Errorf("a call: %v", err)
-				}
-			}
-		}))
-	}
+	all := w.callersThroughSeals(t, 60)
 	w.Do(w.ident, func(ctx context.Context) {
 		for range 20 {
 			_ = w.ident.Sleep(ctx, 300*time.Microsecond)

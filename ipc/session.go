@@ -126,13 +126,7 @@ func (k *Kernel) void(by TaskID, s *session, ended bool) {
 	}
 	for c := s.calls; c != nil; {
 		following := c.nextSID
-		k.denyVoid(c)
-		if c.state == callQueued {
-			c.ep.unqueue(c)
-			k.reject(c, Denied)
-		} else {
-			k.answer(c, Denied)
-		}
+		k.endVoid(c)
 		c = following
 	}
 	k.recheckWaiting(s)
@@ -278,6 +272,18 @@ func (t *Task) RevokeToken(auth Slot, token *capability.Token) error {
 	return nil
 }
 
+// endVoid ends a request whose token has died: queued or being served, its caller
+// hears Denied.
+func (k *Kernel) endVoid(c *call) {
+	k.denyVoid(c)
+	if c.state == callQueued {
+		c.ep.unqueue(c)
+		k.reject(c, Denied)
+	} else {
+		k.answer(c, Denied)
+	}
+}
+
 func (k *Kernel) revokeRow(row *capability.Row) {
 	s := row.Session.(*session)
 	k.tokens.Revoke(row)
@@ -285,13 +291,7 @@ func (k *Kernel) revokeRow(row *capability.Row) {
 	for c := s.calls; c != nil; {
 		following := c.nextSID
 		if c.row != nil && !c.row.Live() {
-			k.denyVoid(c)
-			if c.state == callQueued {
-				c.ep.unqueue(c)
-				k.reject(c, Denied)
-			} else {
-				k.answer(c, Denied)
-			}
+			k.endVoid(c)
 		}
 		c = following
 	}
