@@ -43,7 +43,7 @@ type Stats struct {
 	Undelivered uint64
 	Repeated    uint64 // second replies to one request
 	Crashes     uint64 // panics of services
-	Muted       uint64 // markers of tasks that may not print them
+	Muted       uint64 // markers of tasks that may not print them, or have exited
 	Denials     uint64 // audit records, those that the ring has dropped included
 	Dropped     uint64 // audit records that the ring has dropped
 

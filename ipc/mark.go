@@ -14,8 +14,8 @@ func F(key, value string) Field { return Field{Key: key, Value: value} }
 // Mark prints a marker line: text, then the fields as "(key=value, key=value)"
 // if there are any. It is called only after the effect that it proves. Values
 // are escaped, so that no name can end a line or look like another field. A
-// task prints only markers that begin with one of its own beginnings; others
-// are dropped and counted.
+// task prints only markers that begin with one of its own beginnings, and none
+// after its exit; others are dropped and counted.
 func (t *Task) Mark(text string, fields ...Field) {
 	k := t.kernel
 	line := markLine(text, fields)
@@ -35,6 +35,9 @@ func (t *Task) Mark(text string, fields ...Field) {
 }
 
 func (t *Task) mayMark(text string) bool {
+	if t.exited {
+		return false // What a handler that runs out has done, nobody can ask it for any more.
+	}
 	for _, begin := range t.marks {
 		if strings.HasPrefix(text, begin) {
 			return true

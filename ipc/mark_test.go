@@ -45,6 +45,36 @@ func TestMarkOfOthers(t *testing.T) {
 	}
 }
 
+// TestMarkAfterExit: a task that has exited prints nothing, not even a handler
+// that was parked when its task exited and runs out.
+func TestMarkAfterExit(t *testing.T) {
+	inBothModes(t, func(t *testing.T, r *rig.Rig) {
+		ran := false
+		w := newWorld(t, r, plan{task: func(ctx context.Context, d *desk, _ *ipc.Request) {
+			d.task.Mark("desk: parks")
+			_ = d.gate.Wait(ctx, d.task) // It ends with the task.
+			d.task.Mark("desk: runs out")
+			ran = true
+		}})
+		c := w.app("app")
+		_, done := c.begin(ipc.Msg{Op: opTask})
+		c.do(func(ctx context.Context) {
+			for r.Console()[0] == "" {
+				settle(ctx, c.task)
+			}
+		})
+		r.Engine.Stop()
+		w.await(done)
+		w.svc.Mark("desk: stopped")
+		if got := r.Console(); len(got) != 1 || got[0] != "desk: parks" {
+			t.Errorf("printed %q", got)
+		}
+		if n := r.Kernel.Stats().Muted; n != 2 || !ran {
+			t.Errorf("%d markers were muted; the handler ran out: %t", n, ran)
+		}
+	})
+}
+
 // TestMarkEscapes: no value ends its field, its line or its marker.
 func TestMarkEscapes(t *testing.T) {
 	r := rig.NewSeeded(t, 1, nil)

@@ -174,10 +174,6 @@ func (c *Checker) acting(e ipc.TraceEvent) error {
 	switch e.Kind {
 	case ipc.TraceTask, ipc.TraceDeliver, ipc.TraceReply, ipc.TraceReceive, ipc.TraceFault:
 		return nil // Something is done to them, perhaps after their end.
-	case ipc.TraceMark:
-		if c.tasks[e.From] != nil {
-			return nil // A handler that had its answer before its task's end may still say so.
-		}
 	case ipc.TraceSession:
 		if e.From == 0 {
 			return nil // The kernel itself.

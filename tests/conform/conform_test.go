@@ -101,6 +101,7 @@ func TestTraces(t *testing.T) {
 		{"crashed and not told", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), by(ipc.TraceCrash, service), by(ipc.TraceStart, service)}, "last instance"},
 		{"served by what has crashed", []ipc.TraceEvent{of(send, 1, 0), by(ipc.TraceCrash, service), of(deliver, 1, 0)}, "does not run"},
 		{"sent by who is gone", []ipc.TraceEvent{by(ipc.TraceExit, app), of(send, 1, 0)}, "not there"},
+		{"a marker of who is gone", []ipc.TraceEvent{by(ipc.TraceExit, app), by(ipc.TraceMark, app)}, "not there"},
 		{"sent by who crashed since", []ipc.TraceEvent{of(send, 1, 0), of(send, 2, 0), by(ipc.TraceCrash, app), of(deliver, 2, 0)}, ""},
 		{"a message", []ipc.TraceEvent{mail(send, 1, app), mail(ipc.TraceReceive, 1, app)}, ""},
 		{"received twice", []ipc.TraceEvent{mail(send, 1, app), mail(ipc.TraceReceive, 1, app), mail(ipc.TraceReceive, 1, app)}, "not sent"},
