@@ -80,13 +80,14 @@ const (
 	CauseNotTaken                     // the endpoint takes no capabilities
 	CauseNoAnswer                     // by Send: what travels along is no SEND on an open inbox
 	CauseNoNonce                      // by Send: there is no room for a nonce
+	CauseInbox                        // by Call: the endpoint is an inbox, where nobody answers
 )
 
 var causeText = [...]string{
 	CauseToken: "token", CauseSlotRange: "slot out of range", CauseEmptySlot: "empty slot", CauseNotEndpoint: "not an endpoint",
 	CauseNoRight: "right missing", CauseClosed: "endpoint closed", CauseOpcode: "unsupported opcode",
 	CauseMoveEmpty: "nothing to move", CauseMoveFixed: "fixed capability", CauseNotTaken: "takes no capability",
-	CauseNoAnswer: "nowhere to answer", CauseNoNonce: "no nonce",
+	CauseNoAnswer: "nowhere to answer", CauseNoNonce: "no nonce", CauseInbox: "an inbox",
 }
 
 func (c Cause) String() string { return textOf(causeText[:], int(c)) }

@@ -68,6 +68,7 @@ func TestDenials(t *testing.T) {
 	}
 	bare := w.Endpoint(w.svc, ipc.EndpointSpec{Ops: deskOps})
 	plain := w.Connect(c.task, bare)
+	letters := w.Connect(c.task, w.Endpoint(w.svc, ipc.EndpointSpec{Inbox: true}))
 	useless, err := w.Init.Derive(w.ep, capability.Recv, c.task)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +95,7 @@ func TestDenials(t *testing.T) {
 		{ipc.Msg{Slot: shut, Move: ipc.NoSlot}, ipc.NoSuchEndpoint, at(ipc.Denial{Cause: ipc.CauseClosed, Slot: shut, Kind: end, Rights: send}, 1, 2)},
 		{ipc.Msg{Slot: plain, Op: opUnknown, Move: ipc.NoSlot}, ipc.Unsupported, at(ipc.Denial{Cause: ipc.CauseOpcode, Slot: plain, Kind: end, Rights: send, Op: opUnknown}, 2, 3)},
 		{ipc.Msg{Slot: plain, Op: ipc.MaxOps, Move: ipc.NoSlot}, ipc.Unsupported, at(ipc.Denial{Cause: ipc.CauseOpcode, Slot: plain, Kind: end, Rights: send, Op: ipc.MaxOps}, 2, 3)},
+		{ipc.Msg{Slot: letters, Op: opEcho, Move: ipc.NoSlot}, ipc.Unsupported, at(ipc.Denial{Cause: ipc.CauseInbox, Slot: letters, Kind: end, Rights: send, Op: opEcho}, 3, 4)},
 		{ipc.Msg{Slot: c.slot, Op: opEcho, Move: free}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseMoveEmpty, Slot: free, Op: opEcho}, 0, 1)},
 		{ipc.Msg{Slot: c.slot, Op: opEcho, Move: fixed}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseMoveFixed, Slot: fixed, Kind: capability.KindInspector, Rights: manage, Op: opEcho}, 0, 1)},
 		{ipc.Msg{Slot: plain, Op: opEcho, Move: c.slot}, ipc.PermissionDenied, at(ipc.Denial{Cause: ipc.CauseNotTaken, Slot: c.slot, Kind: end, Rights: send, Op: opEcho}, 2, 3)},
@@ -209,8 +211,8 @@ func TestAuditTexts(t *testing.T) {
 	for s := range ipc.StageVoid + 2 {
 		check(s.String(), s > 0 && s <= ipc.StageVoid)
 	}
-	for c := range ipc.CauseNoNonce + 2 {
-		check(c.String(), c > 0 && c <= ipc.CauseNoNonce)
+	for c := range ipc.CauseInbox + 2 {
+		check(c.String(), c > 0 && c <= ipc.CauseInbox)
 	}
 }
 

@@ -87,6 +87,8 @@ func (d *Denial) blame(t *Task, m *Msg, ep *endpoint, oneWay bool) {
 		}
 	case d.Code == NoSuchEndpoint:
 		d.Cause = CauseClosed
+	case d.Code == Unsupported && ep.inbox:
+		d.Cause = CauseInbox
 	case d.Code == Unsupported:
 		d.Cause = CauseOpcode
 	case d.Code == InvalidArgument && m.Move != NoSlot:

@@ -32,6 +32,7 @@ var reasons = map[string]string{
 	"takes no capability":      "the endpoint takes no capabilities",
 	"nowhere to answer":        "what travels along is no SEND on an open inbox, so that there is nowhere to answer",
 	"no nonce":                 "the message has no room for a nonce",
+	"an inbox":                 "the endpoint is an inbox: messages are sent there, and nobody answers calls",
 	"no rule":                  "the subject has no rule",
 	"not in rule":              "the subject's rule does not have the action",
 	"rule":                     "the subject's rule has the action",
