@@ -175,6 +175,16 @@ func (g *Goroutines) Foreign(ctx context.Context) (ipc.Parker, ipc.Time, error) 
 // Release keeps a parker for the next foreign caller.
 func (g *Goroutines) Release(p ipc.Parker) { g.parkers.Put(p) }
 
+// Fatal ends the process.
+func (g *Goroutines) Fatal(report string) { Die(report) }
+
+// Die ends the process with the report on standard error, and does not return.
+// The panic is a goroutine's of its own, because others are recovered from.
+func Die(report string) {
+	go panic(report)
+	select {}
+}
+
 // Dispatcher starts a resident goroutine for one actor.
 func (g *Goroutines) Dispatcher() Dispatcher {
 	d := &resident{turns: make(chan func(), 1)}

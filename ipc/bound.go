@@ -28,7 +28,7 @@ const objectCopies = 2
 // what services keep when a request is over.
 func (k *Kernel) MemoryBound() int {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	bound := slack*MaxSystemBytes + (1+objectCopies)*MaxSystemMemory
 	for _, class := range bufferClasses {
 		bound += maxFreeBuffers * class

@@ -81,6 +81,7 @@ func (t *Task) Call(ctx context.Context, m Msg, out []byte) (Reply, error) {
 		return Reply{}, err
 	}
 	k := t.kernel
+	defer k.guard()
 	f.msg, f.out, f.passed = m, out[:0], false
 	code := k.send(f, deadline)
 	if code != OK && f.waiting == waitNone {

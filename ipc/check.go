@@ -21,7 +21,7 @@ func inconsistent(format string, args ...any) error {
 // their epochs. It is for tests and for who explores; it changes nothing.
 func (k *Kernel) Check() error {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	total, sent := 0, make(map[*Task]int)
 	for _, id := range slices.Sorted(maps.Keys(k.tasks)) {
 		t := k.tasks[id]
@@ -89,7 +89,7 @@ func (t *Task) check(sent map[*Task]int) (bytes int, err error) {
 // news is out.
 func (k *Kernel) Quiet() bool {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	for _, t := range k.tasks {
 		if t.starting || len(t.active) > 0 || len(t.events) > 0 {
 			return false

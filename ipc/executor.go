@@ -36,7 +36,7 @@ type Parker interface {
 
 // Executor is who runs the tasks: goroutines and the machine's clock, or one
 // runnable at a time in an order drawn from a seed, in virtual time. The
-// kernel calls Now and Alarm under its lock and the others without it.
+// kernel calls Now, Alarm and Fatal under its lock and the others without it.
 type Executor interface {
 	// Now is the kernel's only clock. It never returns 0 and never goes back.
 	Now() Time
@@ -57,6 +57,9 @@ type Executor interface {
 	Foreign(ctx context.Context) (Parker, Time, error)
 	// Release takes back a parker that Foreign returned.
 	Release(Parker)
+	// Fatal ends the process with the report, whatever else runs, and does not
+	// return. The kernel calls it, under its lock, when it is broken itself.
+	Fatal(report string)
 }
 
 // Runner hosts one service task: Wake asks it to take work with Task.Next soon.

@@ -208,8 +208,11 @@ func (k *Kernel) refused(f *fiber) {
 }
 
 // done is the same for a call that cannot wait. A service does not yield: others
-// wait for it.
+// wait for it. It is deferred, and guards.
 func (t *Task) done() {
+	if r := recover(); r != nil {
+		t.kernel.broken(r)
+	}
 	serves := t.runner != nil
 	t.kernel.unlock()
 	if !serves {
@@ -337,6 +340,7 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	k := t.kernel
+	defer k.guard()
 	f.waiting = waitSleep
 	k.setTimer(f, k.now.Add(d))
 	code := k.park(ctx, f)
@@ -359,9 +363,10 @@ func (c *Cond) Wait(ctx context.Context, t *Task) error {
 	if err != nil {
 		return err
 	}
+	k := t.kernel
+	defer k.guard()
 	f.waiting, f.cond = waitCond, c
 	c.waiters = append(c.waiters, f)
-	k := t.kernel
 	code := k.park(ctx, f)
 	k.left(f)
 	return code.err()
@@ -374,36 +379,41 @@ func (c *Cond) Broadcast() {
 	}
 	k := c.waiters[0].task.kernel
 	k.lock()
+	defer k.unlock()
 	for _, f := range c.waiters {
 		k.ready(f, OK)
 	}
 	c.waiters = c.waiters[:0]
-	k.unlock()
 }
 
 // Offload runs fn on a worker of the executor and parks till it has returned.
 // fn may block outside the kernel; it must not touch the service's state nor
 // call the kernel. A panic in fn is raised again in the caller.
 func (t *Task) Offload(ctx context.Context, fn func()) error {
+	failed, err := t.offload(ctx, fn)
+	if failed != nil {
+		panic(failed)
+	}
+	return err
+}
+
+func (t *Task) offload(ctx context.Context, fn func()) (failed *PanicReport, err error) {
 	f, _, err := t.enter(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k := t.kernel
+	defer k.guard()
 	f.waiting = waitOffload
 	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceOffload})
 	k.mu.Unlock()
-	var failed *PanicReport
 	k.exec.Offload(func() { failed = catch(fn) }, func() {
 		k.lock()
+		defer k.unlock()
 		k.ready(f, OK)
-		k.unlock()
 	})
 	k.lock()
 	code := k.park(ctx, f)
 	k.left(f)
-	if failed != nil {
-		panic(failed)
-	}
-	return code.err()
+	return failed, code.err()
 }

@@ -28,7 +28,7 @@ func (t *Task) inspects(slot Slot) Code {
 func (t *Task) Inspect(slot Slot) (View, error) {
 	k := t.kernel
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	if code := t.inspects(slot); code != OK {
 		return View{}, code
 	}
@@ -41,7 +41,7 @@ func (t *Task) Inspect(slot Slot) (View, error) {
 func (t *Task) Explain(slot Slot, id AuditID) (Denial, error) {
 	k := t.kernel
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	if code := t.inspects(slot); code != OK {
 		return Denial{}, code
 	}
@@ -59,7 +59,7 @@ func (t *Task) Explain(slot Slot, id AuditID) (Denial, error) {
 func (t *Task) Denials(slot Slot, after AuditID, n int) ([]Denial, error) {
 	k := t.kernel
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	a := &k.audit
 	switch code := t.inspects(slot); {
 	case code != OK:
@@ -129,6 +129,6 @@ func (t *Task) slots() (all []SlotView) {
 // for who has the kernel at hand, and so not a kernel call.
 func (k *Kernel) Held(t *Task) []SlotView {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	return t.slots()
 }

@@ -122,7 +122,7 @@ func (k *Kernel) Now() Time { return k.exec.Now() }
 // Stats returns the counters and levels as of now.
 func (k *Kernel) Stats() Stats {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	s := k.stats
 	s.QueuedBytes = k.queued
 	s.MemoryBytes, s.Memories = k.memoryBytes, len(k.memories)
@@ -155,8 +155,12 @@ func (k *Kernel) lock() {
 	k.now = k.exec.Now()
 }
 
-// unlock releases the kernel's lock and wakes whoever the holder made ready.
+// unlock releases the kernel's lock and wakes whoever the holder made ready. If
+// it is deferred and the holder panics, it is guard instead.
 func (k *Kernel) unlock() {
+	if r := recover(); r != nil {
+		k.broken(r)
+	}
 	if len(k.emptied) > 0 {
 		k.tellDeserted()
 	}
@@ -188,6 +192,7 @@ func (k *Kernel) unlock() {
 // an alarm; calling it at any other time is harmless.
 func (k *Kernel) Tick() {
 	k.lock()
+	defer k.unlock()
 	now := k.now
 	next := Time(0)
 	for f := k.timers; f != nil; {
@@ -207,7 +212,6 @@ func (k *Kernel) Tick() {
 	if next != 0 {
 		k.exec.Alarm(next)
 	}
-	k.unlock()
 }
 
 func (k *Kernel) expire(f *fiber) {

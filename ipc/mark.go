@@ -19,6 +19,7 @@ func F(key, value string) Field { return Field{Key: key, Value: value} }
 func (t *Task) Mark(text string, fields ...Field) {
 	k := t.kernel
 	line := markLine(text, fields)
+	defer k.guard()
 	k.lock()
 	if !t.mayMark(text) {
 		k.stats.Muted++

@@ -147,6 +147,7 @@ func (still) Go(func(ipc.Parker))  {}
 func (still) Offload(_, _ func())  {}
 func (still) Release(p ipc.Parker) {}
 func (still) Yield()               {}
+func (still) Fatal(report string)  { panic(report) }
 func (still) Foreign(context.Context) (ipc.Parker, ipc.Time, error) {
 	return nil, 0, ipc.Unsupported
 }

@@ -83,6 +83,7 @@ func (t *Task) Send(ctx context.Context, m Outgoing) error {
 		return err
 	}
 	k := t.kernel
+	defer k.guard()
 	f.load(&m)
 	code := k.send(f, deadline)
 	if f.waiting == waitNone {
@@ -241,6 +242,7 @@ func (t *Task) Receive(ctx context.Context, slot Slot, buf []byte, flags SysFlag
 		return Incoming{}, err
 	}
 	k := t.kernel
+	defer k.guard()
 	f.recv = receipt{slot: slot, flags: flags, buf: buf}
 	code := k.receive(f, until)
 	if f.waiting == waitReceive {

@@ -77,38 +77,47 @@ type Request struct {
 // happens and Reply returns PeerClosed. A body over MaxFrame is TooLarge and
 // the reply is still owed.
 func (r *Request) Reply(code Code, body []byte) error {
+	crash, err := r.reply(code, body)
+	if crash {
+		sabotage()
+	}
+	return err
+}
+
+// reply is Reply, but for a panic that was asked for, which is the service's own.
+func (r *Request) reply(code Code, body []byte) (crash bool, err error) {
 	if len(body) > MaxFrame || !code.Valid() {
-		return TooLarge
+		return false, TooLarge
 	}
 	k, c := r.kernel, r.call
 	if c == nil {
-		return PermissionDenied
+		return false, PermissionDenied
 	}
 	k.lock()
 	defer k.unlock()
 	if c.id != r.id || c.state != callServing || c.replied {
 		k.stats.Repeated++
-		return PermissionDenied
+		return false, PermissionDenied
 	}
 	fault, _ := k.inject(AtReply, c.sender.Name, c.ep, c.op)
 	if fault == FaultCrash {
-		sabotage()
+		return true, nil
 	}
 	c.replied = true
 	f := c.caller
 	if f == nil && c.reply == nil {
 		k.stats.Late++
-		return PeerClosed
+		return false, PeerClosed
 	}
 	if why := k.recheck(c); why != capability.Accepted {
 		k.stats.Late++
 		why = k.denyCall(StageReply, c, why)
 		k.traceCall(TraceRefuse, c, len(body), Denied, why)
 		k.answer(c, Denied)
-		return Denied
+		return false, Denied
 	}
 	if f == nil {
-		return k.post(c, code, body, fault == FaultDrop).err()
+		return false, k.post(c, code, body, fault == FaultDrop).err()
 	}
 	c.caller = nil
 	if fault == FaultDrop {
@@ -116,13 +125,13 @@ func (r *Request) Reply(code Code, body []byte) error {
 		deadline := f.expires
 		k.clearTimer(f)
 		k.lose(f, deadline)
-		return nil
+		return false, nil
 	}
 	f.out = append(f.out, body...)
 	k.stats.Replies++
 	k.traceCall(TraceReply, c, len(body), code, capability.Accepted)
 	k.ready(f, code)
-	return nil
+	return false, nil
 }
 
 // Gone says whether nobody waits for the answer any more.
@@ -132,6 +141,6 @@ func (r *Request) Gone() bool {
 		return true
 	}
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	return c.id != r.id || !c.live()
 }

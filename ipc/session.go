@@ -197,6 +197,7 @@ func (t *Task) DrainSession(ctx context.Context, auth Slot, sid uint64) error {
 		return err
 	}
 	k := t.kernel
+	defer k.guard()
 	code, s := t.authority(auth), k.sessions[sid]
 	if code != OK || s == nil || s.idle() {
 		k.leave(f)

@@ -114,7 +114,7 @@ func (t *Task) Now() Time { return t.kernel.exec.Now() }
 // Generation counts the starts of a service.
 func (t *Task) Generation() uint32 {
 	t.kernel.lock()
-	defer t.kernel.mu.Unlock()
+	defer t.kernel.unlock()
 	return t.generation
 }
 
@@ -200,7 +200,7 @@ func (t *Task) Revoke(slot Slot) (int, error) {
 // Slots returns how many capabilities the task holds.
 func (t *Task) Slots() int {
 	t.kernel.lock()
-	defer t.kernel.mu.Unlock()
+	defer t.kernel.unlock()
 	return t.table.Used()
 }
 
@@ -225,8 +225,8 @@ func slotCode(err error) Code {
 func (t *Task) Exit() {
 	k := t.kernel
 	k.lock()
+	defer k.unlock()
 	if t.exited {
-		k.unlock()
 		return
 	}
 	t.exited, t.ready, t.starting = true, false, false
@@ -254,22 +254,25 @@ func (t *Task) Exit() {
 	}
 	delete(k.tasks, t.id)
 	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceExit})
-	k.unlock()
 }
 
 // Halt ends every task that is left, in the order of their making: whoever
 // waits is told. It is the last thing that happens in a kernel.
 func (k *Kernel) Halt() {
-	k.lock()
-	left := slices.Sorted(maps.Keys(k.tasks))
-	tasks := make([]*Task, len(left))
-	for i, id := range left {
-		tasks[i] = k.tasks[id]
-	}
-	k.unlock()
-	for _, t := range tasks {
+	for _, t := range k.all() {
 		t.Exit()
 	}
+}
+
+// all lists the tasks in the order of their making.
+func (k *Kernel) all() []*Task {
+	k.lock()
+	defer k.unlock()
+	tasks := make([]*Task, 0, len(k.tasks))
+	for _, id := range slices.Sorted(maps.Keys(k.tasks)) {
+		tasks = append(tasks, k.tasks[id])
+	}
+	return tasks
 }
 
 // failOwn tells the flows of control that an exiting task has parked. Each may
@@ -299,6 +302,7 @@ func (t *Task) AwaitReady(ctx context.Context, s *Task) error {
 		return err
 	}
 	k := t.kernel
+	defer k.guard()
 	for !s.ready && s.startErr == nil {
 		f.waiting, f.list = waitReady, &s.awaiting
 		s.awaiting = append(s.awaiting, f)

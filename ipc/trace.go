@@ -103,7 +103,7 @@ func (r *ring) add(e TraceEvent) {
 // have been in all.
 func (k *Kernel) Trace() ([]TraceEvent, uint64) {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	n := min(k.ring.total, TraceEntries)
 	out := make([]TraceEvent, 0, n)
 	for i := k.ring.total - n; i < k.ring.total; i++ {

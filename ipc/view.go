@@ -65,7 +65,7 @@ var waitText = [...]string{
 // kernel at hand; a task needs the inspector capability (Inspect).
 func (k *Kernel) View() View {
 	k.lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	return k.view()
 }
 

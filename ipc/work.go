@@ -231,20 +231,27 @@ func (w *Work) Run() error {
 	if !w.done {
 		return nil
 	}
-	t, k := w.task, w.task.kernel
-	failed, err := w.failed, w.err
-	k.lock()
-	crashed := failed != nil && !w.fiber.killed
-	if crashed {
-		k.crash(t)
-	}
-	k.finish(w)
-	k.unlock()
-	if crashed {
-		failed.Task = t.name
+	failed, err := w.end()
+	if failed != nil {
+		failed.Task = w.task.name
 		panic(failed)
 	}
 	return err
+}
+
+// end is what follows from work that is done: a crash, if it panicked and was
+// not to run out anyway, and the error of a start.
+func (w *Work) end() (failed *PanicReport, err error) {
+	k := w.task.kernel
+	k.lock()
+	defer k.unlock()
+	err = w.err
+	if w.failed != nil && !w.fiber.killed {
+		failed = w.failed
+		k.crash(w.task)
+	}
+	k.finish(w)
+	return failed, err
 }
 
 // finish takes a coroutine back after its work.
@@ -308,7 +315,7 @@ func (t *Task) hasWork() bool {
 // More says whether Next would return something.
 func (t *Task) More() bool {
 	t.kernel.lock()
-	defer t.kernel.mu.Unlock()
+	defer t.kernel.unlock()
 	return t.hasWork()
 }
 
@@ -341,7 +348,7 @@ func (k *Kernel) started(t *Task, w *Work) {
 // StartError says why the service's last start failed, nil if it did not.
 func (t *Task) StartError() error {
 	t.kernel.lock()
-	defer t.kernel.mu.Unlock()
+	defer t.kernel.unlock()
 	return t.startErr
 }
 
@@ -388,7 +395,7 @@ func (k *Kernel) failActive(t *Task) {
 // it has to be called again after more work from Next.
 func (t *Task) Retire() bool {
 	t.kernel.lock()
-	defer t.kernel.mu.Unlock()
+	defer t.kernel.unlock()
 	if len(t.active) > 0 {
 		return false
 	}

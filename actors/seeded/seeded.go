@@ -4,7 +4,7 @@
 // jumps to the next deadline. The same seed and the same program give the same
 // order, on any machine.
 //
-// It starts no goroutine: flows of control are coroutines. Everything must be
+// It starts no goroutine, but to end the process: flows of control are coroutines. Everything must be
 // called from the one goroutine that calls Run.
 package seeded
 
@@ -86,6 +86,9 @@ func (e *Executor) Foreign(context.Context) (ipc.Parker, ipc.Time, error) { retu
 
 // Release takes nothing back, because Foreign gives nothing.
 func (e *Executor) Release(ipc.Parker) {}
+
+// Fatal ends the process.
+func (e *Executor) Fatal(report string) { actors.Die(report) }
 
 // Dispatcher puts an actor's turns among what can run.
 func (e *Executor) Dispatcher() actors.Dispatcher { return dispatcher{e} }
