@@ -52,6 +52,7 @@ type call struct {
 	body    []byte
 	parcel  *capability.Parcel // a capability in flight
 	replied bool               // its handler has used the reply
+	ended   bool               // its end is recorded, or left to a fiber that waits for an answer that is lost
 	payer   *Task              // whose share of the byte budgets it takes
 
 	reply *capability.Parcel // without a caller: where the answer goes
@@ -350,17 +351,21 @@ func (k *Kernel) refuse(f *fiber, ep *endpoint, code Code, why capability.Refusa
 }
 
 // answer gives a request's caller its code and no body, if the caller still
-// waits. The request itself stays where it is.
+// waits. What has nobody to answer to, as a message, has its end here. The
+// request itself stays where it is.
 func (k *Kernel) answer(c *call, code Code) {
 	f := c.caller
 	if f == nil {
-		if c.reply != nil {
+		switch {
+		case c.reply != nil:
 			_ = k.post(c, code, nil, false) // What cannot be delivered is counted there.
+		case !c.ended:
+			k.end(TraceCancel, c, 0, code)
 		}
 		return
 	}
 	c.caller = nil
-	k.traceCall(TraceReply, c, 0, code, capability.Accepted)
+	k.end(TraceReply, c, 0, code)
 	k.ready(f, code)
 }
 

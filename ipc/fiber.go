@@ -48,10 +48,11 @@ type fiber struct {
 	waiting              waitKind
 	expires              Time
 	timerPrev, timerNext *fiber
-	call                 *call     // with waitReply
-	endpoint             *endpoint // with waitRoom
-	cond                 *Cond     // with waitCond
-	list                 *[]*fiber // with waitDrain and waitReady
+	call                 *call       // with waitReply
+	endpoint             *endpoint   // with waitRoom, waitReceive and waitTransit
+	lost                 *TraceEvent // with waitLost
+	cond                 *Cond       // with waitCond
+	list                 *[]*fiber   // with waitDrain and waitReady
 
 	msg      Msg
 	post     post // what msg is besides, if it goes by Send
@@ -268,12 +269,13 @@ func (k *Kernel) wait(ctx context.Context, f *fiber) Code {
 	}
 	k.lock()
 	if f.waiting != waitNone && f.waiting != waitOffload {
-		k.detach(f)
-		k.unlock()
+		code := Canceled
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return TimedOut // The context's clock was quicker than the kernel's.
+			code = TimedOut // The context's clock was quicker than the kernel's.
 		}
-		return Canceled
+		k.detach(f, code)
+		k.unlock()
+		return code
 	}
 	k.unlock()
 	f.parker.Park(nil) // It was readied meanwhile: take that wake-up.
@@ -285,7 +287,7 @@ func (k *Kernel) ready(f *fiber, code Code) {
 	k.clearTimer(f)
 	f.waiting, f.code = waitNone, code
 	f.answered.Store(true)
-	f.call, f.endpoint, f.cond, f.list = nil, nil, nil, nil
+	f.call, f.endpoint, f.lost, f.cond, f.list = nil, nil, nil, nil, nil
 	if f.work == nil {
 		k.woken = append(k.woken, wakeup{parker: f.parker})
 		return
@@ -300,13 +302,14 @@ func (k *Kernel) abort(f *fiber, code Code) {
 	if f.waiting == waitNone || f.waiting == waitOffload {
 		return
 	}
-	k.detach(f)
+	k.detach(f, code)
 	k.ready(f, code)
 }
 
-// detach takes a fiber off whatever it waits for.
-func (k *Kernel) detach(f *fiber) {
+// detach takes a fiber off whatever it waits for; code says why.
+func (k *Kernel) detach(f *fiber, code Code) {
 	k.clearTimer(f)
+	k.quit(f, code)
 	switch f.waiting {
 	case waitReply:
 		k.abandon(f.call)
@@ -319,7 +322,7 @@ func (k *Kernel) detach(f *fiber) {
 	case waitDrain, waitReady:
 		*f.list = remove(*f.list, f)
 	}
-	f.waiting = waitNone
+	f.waiting, f.lost, f.endpoint = waitNone, nil, nil
 }
 
 // remove takes a fiber out of a list of those who wait. The list keeps its memory,

@@ -65,10 +65,10 @@ func (k *Kernel) hinder(f *fiber, ep *endpoint, deadline Time) (Code, bool) {
 			f.task.table.Send(f.msg.Move).Drop()
 			return OK, true // It was sent, as far as its sender can tell.
 		}
-		k.lose(f, deadline)
+		k.lose(f, deadline, TraceEvent{From: f.task.id, To: ep.owner.id, Endpoint: ep.id, Op: f.msg.Op, Slot: f.msg.Slot})
 		return Canceled, true
 	case FaultDelay:
-		f.waiting, f.due = waitTransit, deadline
+		f.waiting, f.due, f.endpoint = waitTransit, deadline, ep
 		k.setTimer(f, min(k.now.Add(delay), deadline))
 		return Canceled, true
 	case FaultExhaust:
@@ -77,9 +77,10 @@ func (k *Kernel) hinder(f *fiber, ep *endpoint, deadline Time) (Code, bool) {
 	return OK, false
 }
 
-// lose lets a fiber wait for an answer that will not come.
-func (k *Kernel) lose(f *fiber, deadline Time) {
-	f.waiting, f.call = waitLost, nil
+// lose lets a fiber wait for an answer that will not come. What it gives up in
+// the end is in e: a call, or what was lost before it was one.
+func (k *Kernel) lose(f *fiber, deadline Time, e TraceEvent) {
+	f.waiting, f.call, f.lost = waitLost, nil, &e
 	k.setTimer(f, deadline)
 }
 

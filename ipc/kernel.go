@@ -224,11 +224,6 @@ func (k *Kernel) expire(f *fiber) {
 		code = OK
 	} else {
 		k.stats.Expired++
-		e := TraceEvent{Time: k.now, From: f.task.id, Code: TimedOut, Kind: TraceExpire}
-		if c := f.call; f.waiting == waitReply {
-			e.Call, e.To, e.SID, e.Endpoint, e.Op = c.id, c.ep.owner.id, c.stamp.SID, c.ep.id, c.op
-		}
-		k.ring.add(e)
 	}
 	k.abort(f, code)
 }

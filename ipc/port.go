@@ -193,7 +193,7 @@ func (k *Kernel) post(c *call, code Code, body []byte, lost bool) Code {
 		return k.undelivered(c, room)
 	}
 	k.stats.Replies++
-	k.traceCall(TraceReply, c, len(body), code, capability.Accepted)
+	k.end(TraceReply, c, len(body), code)
 	inbox.push(m)
 	k.traceCall(TraceSend, m, len(m.body), OK, capability.Accepted)
 	k.arrived(inbox)
@@ -203,7 +203,7 @@ func (k *Kernel) post(c *call, code Code, body []byte, lost bool) Code {
 // undelivered counts an answer that was lost.
 func (k *Kernel) undelivered(c *call, why Code) Code {
 	k.stats.Undelivered++
-	k.traceCall(TraceReply, c, 0, why, capability.Accepted)
+	k.end(TraceReply, c, 0, why)
 	return why
 }
 

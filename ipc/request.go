@@ -107,6 +107,11 @@ func (r *Request) reply(code Code, body []byte) (crash bool, err error) {
 	f := c.caller
 	if f == nil && c.reply == nil {
 		k.stats.Late++
+		if c.ended {
+			k.traceCall(TraceLate, c, len(body), code, capability.Accepted)
+		} else {
+			k.end(TraceCancel, c, 0, PeerClosed)
+		}
 		return false, PeerClosed
 	}
 	if why := k.recheck(c); why != capability.Accepted {
@@ -124,12 +129,14 @@ func (r *Request) reply(code Code, body []byte) (crash bool, err error) {
 		k.stats.Late++
 		deadline := f.expires
 		k.clearTimer(f)
-		k.lose(f, deadline)
+		c.ended = true
+		k.lose(f, deadline, TraceEvent{Call: c.id, From: f.task.id, To: c.ep.owner.id, SID: c.stamp.SID,
+			Endpoint: c.ep.id, Op: c.op, Name: c.stamp.App})
 		return false, nil
 	}
 	f.out = append(f.out, body...)
 	k.stats.Replies++
-	k.traceCall(TraceReply, c, len(body), code, capability.Accepted)
+	k.end(TraceReply, c, len(body), code)
 	k.ready(f, code)
 	return false, nil
 }

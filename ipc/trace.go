@@ -24,7 +24,13 @@ const (
 	TraceEndpoint // an endpoint of To was made: Op is its facet; Name is "inbox" if it is one
 	TraceReceive  // To received what From had sent, or was told Code
 	TraceSyscall  // another system call of From: Op says which
+	TraceCancel   // a call ended without an answer: its caller left, or there never was anybody to answer to
+	TraceLate     // an answer to a call that had ended: it reached nobody
 )
+
+// Every call that was sent, which is one TraceSend, ends with exactly one event:
+// TraceReply, TraceExpire, TraceCancel or, of a message in an inbox,
+// TraceReceive. A TraceRefuse that has a call says why its TraceReply is Denied.
 
 // Which system call a TraceSyscall is, in its Op.
 const (
@@ -129,6 +135,43 @@ func (t *Task) record(e TraceEvent) {
 		t.kernel.ring.add(e)
 	}
 }
+
+// end records the one event with which a call ends.
+func (k *Kernel) end(kind EventKind, c *call, size int, code Code) {
+	c.ended = true
+	k.traceCall(kind, c, size, code, capability.Accepted)
+}
+
+// quit records that a flow of control waits no more: the end of its call, if it
+// waited for an answer, or else a deadline that has passed.
+func (k *Kernel) quit(f *fiber, code Code) {
+	kind := TraceCancel
+	if code == TimedOut {
+		kind = TraceExpire
+	}
+	if f.waiting == waitReply {
+		k.end(kind, f.call, 0, code)
+		return
+	}
+	e := TraceEvent{From: f.task.id, Slot: NoSlot}
+	switch {
+	case f.lost != nil:
+		e = *f.lost
+	case f.waiting == waitReceive:
+		e.to(f.endpoint)
+		e.Slot = f.recv.slot
+	case f.endpoint != nil:
+		e.to(f.endpoint)
+		e.Op, e.Slot = f.msg.Op, f.msg.Slot
+	}
+	if e.Call != 0 || kind == TraceExpire {
+		e.Time, e.Code, e.Kind = k.now, code, kind
+		k.ring.add(e)
+	}
+}
+
+// to names the endpoint that an event is about.
+func (e *TraceEvent) to(ep *endpoint) { e.To, e.Endpoint = ep.owner.id, ep.id }
 
 // traceCall records an event of a call. The kernel's lock is held.
 func (k *Kernel) traceCall(kind EventKind, c *call, size int, code Code, why capability.Refusal) {

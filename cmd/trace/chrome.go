@@ -150,6 +150,9 @@ func (c *chrome) entry(e Entry) {
 	case "expire":
 		c.instant(e)
 		c.end(e.Call, "timed out", 0)
+	case "cancel":
+		c.instant(e)
+		c.end(e.Call, e.Code, 0)
 	case "exit":
 		c.instant(e)
 		c.gone(e.From)
@@ -359,7 +362,7 @@ func arguments(e Entry) map[string]any {
 		}
 	}
 	switch e.Kind {
-	case "send", "deliver", "reply", "refuse", "receive", "syscall":
+	case "send", "deliver", "reply", "refuse", "receive", "syscall", "cancel", "late":
 		args["call"], args["bytes"] = e.Call, e.Size
 	}
 	if e.SID != 0 {

@@ -104,7 +104,14 @@ func TestEntries(t *testing.T) {
 		"2603 syscall app3 close-endpoint slot=4 at app3.inbox6 permission-denied": {Boot: 2, Time: 2603, Kind: "syscall", From: "app3",
 			To: "app3", At: "app3.inbox6", Op: "close endpoint", Slot: "4", Code: "permission denied"},
 		"2604 syscall app3 999 7 bytes ok": {Boot: 2, Time: 2604, Kind: "syscall", From: "app3", Op: "999", Size: 7, Code: "ok"},
-		"9000 expire app3 call=4":          {Boot: 2, Time: 9000, Kind: "expire", Call: 4, From: "app3"},
+		"9000 expire app3 at keystored.0 Put call=4": {Boot: 2, Time: 9000, Kind: "expire", Call: 4, From: "app3", To: "keystored",
+			At: "keystored.0", Op: "Put"},
+		"8 expire app3":                   {Boot: 1, Time: 8, Kind: "expire", From: "app3"},
+		"9104 expire app3 at app3.inbox6": {Boot: 2, Time: 9104, Kind: "expire", From: "app3", To: "app3", At: "app3.inbox6"},
+		"9102 cancel 7 app3>keystored.0 Put 0 bytes canceled": {Boot: 2, Time: 9102, Kind: "cancel", Call: 7, From: "app3", To: "keystored",
+			At: "keystored.0", Op: "Put", Code: "canceled"},
+		"9103 late 7 app3>keystored.0 Put 3 bytes not-found": {Boot: 2, Time: 9103, Kind: "late", Call: 7, From: "app3", To: "keystored",
+			At: "keystored.0", Op: "Put", Size: 3, Code: "not found"},
 	} {
 		if got := find(line); got != want {
 			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)
@@ -284,9 +291,9 @@ func TestFormats(t *testing.T) {
 	for _, e := range events {
 		count[e.Ph]++
 	}
-	// Six requests and messages have two ends in it but one that expired in its
-	// queue and one that nobody received; the seventh is the first boot's.
-	if count["s"] != 5 || count["f"] != 5 || count["X"] != 5*2+2 {
+	// Seven requests and messages have two ends in it but one that expired in its
+	// queue and one that nobody received; the eighth is the first boot's.
+	if count["s"] != 6 || count["f"] != 6 || count["X"] != 6*2+2 {
 		t.Errorf("drawn are %v", count)
 	}
 	slice := func(name string, pid int) chromeEvent {

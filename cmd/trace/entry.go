@@ -170,14 +170,16 @@ func (e *Entry) parse(rest string) bool {
 		return false
 	}
 	switch e.Kind {
-	case "start", "mark", "crash", "exit", "offload", "expire":
+	case "expire":
+		return e.expired(w)
+	case "start", "mark", "crash", "exit", "offload":
 		e.From = w[0]
 		return len(w) == 1
 	case "task", "endpoint":
 		return e.made(w)
 	case "session", "token", "fault":
 		return e.about(w)
-	case "send", "deliver", "reply", "refuse", "receive":
+	case "send", "deliver", "reply", "refuse", "receive", "cancel", "late":
 		return e.message(w)
 	case "syscall":
 		return e.syscall(w)
@@ -275,6 +277,15 @@ func (e *Entry) message(w []string) (ok bool) {
 		e.Code, w = spaced(w[0]), nil
 	}
 	return len(w) == 0
+}
+
+// expired takes apart TASK [at ENDPOINT [OPERATION]].
+func (e *Entry) expired(w []string) bool {
+	e.From = w[0]
+	if len(w) == 4 {
+		e.Op, w = w[3], w[:3]
+	}
+	return len(w) == 1 || len(w) == 3 && w[1] == "at" && e.place(w[2])
 }
 
 // syscall takes apart TASK NAME [at ENDPOINT] CODE.

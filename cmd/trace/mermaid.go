@@ -75,7 +75,7 @@ func (e *Entry) actor() string {
 	switch {
 	case e.Kind == "session", e.From == "" && e.To == "":
 		return "kernel"
-	case e.Kind == "fault", e.Kind == "receive":
+	case e.Kind == "fault", e.Kind == "receive", e.Kind == "late":
 		return e.To
 	}
 	return e.From
@@ -91,7 +91,11 @@ func (e *Entry) words() string {
 	case "offload":
 		return "work outside of the kernel"
 	case "expire":
-		return "a deadline passed"
+		return "a deadline passed" + e.operation()
+	case "cancel":
+		return "gave up" + e.operation() + ", " + e.Code
+	case "late":
+		return "a late answer" + e.operation() + ", " + e.Code
 	case "receive":
 		if e.Code != "" {
 			return "receive " + e.Code
@@ -105,6 +109,17 @@ func (e *Entry) words() string {
 		return e.Text + ": " + e.Code
 	}
 	return strings.TrimSpace(e.Kind + " " + e.Text)
+}
+
+// operation is what a call was about, if that is known.
+func (e *Entry) operation() string {
+	switch {
+	case e.At == "":
+		return ""
+	case e.Op == "":
+		return ": " + e.At
+	}
+	return ": " + e.At + " " + e.Op
 }
 
 func slotWords(e *Entry) string {

@@ -67,7 +67,7 @@ var kinds = map[ipc.EventKind]string{
 	ipc.TraceExpire: "expire", ipc.TraceMark: "mark", ipc.TraceStart: "start", ipc.TraceCrash: "crash",
 	ipc.TraceExit: "exit", ipc.TraceSession: "session", ipc.TraceToken: "token", ipc.TraceOffload: "offload",
 	ipc.TraceFault: "fault", ipc.TraceTask: "task", ipc.TraceEndpoint: "endpoint", ipc.TraceReceive: "receive",
-	ipc.TraceSyscall: "syscall",
+	ipc.TraceSyscall: "syscall", ipc.TraceCancel: "cancel", ipc.TraceLate: "late",
 }
 
 // kind is the word for an event: of a kind that has none, its number.
@@ -96,8 +96,10 @@ func (n *Names) Text(e ipc.TraceEvent) string {
 		return fmt.Sprintf("%s %s by %s sid=%d user=%s", head, sessionWords[e.Op], from, e.SID, e.Name)
 	case ipc.TraceToken:
 		return fmt.Sprintf("%s by %s for %s sid=%d", head, from, to, e.SID)
-	case ipc.TraceMark, ipc.TraceStart, ipc.TraceCrash, ipc.TraceExit, ipc.TraceOffload, ipc.TraceExpire:
+	case ipc.TraceMark, ipc.TraceStart, ipc.TraceCrash, ipc.TraceExit, ipc.TraceOffload:
 		return fmt.Sprintf("%s %s", head, from) + n.call(e)
+	case ipc.TraceExpire:
+		return fmt.Sprintf("%s %s", head, from) + n.missed(e) + n.call(e)
 	case ipc.TraceFault:
 		return fmt.Sprintf("%s at %s.%s", head, to, wire.OpName(n.tasks[e.To], e.Op))
 	case ipc.TraceReceive:
@@ -106,6 +108,18 @@ func (n *Names) Text(e ipc.TraceEvent) string {
 		return head + " " + n.syscall(e)
 	}
 	return head + " " + n.message(e)
+}
+
+// missed is where a task waited whose deadline has passed, and for which
+// operation, as far as there are such.
+func (n *Names) missed(e ipc.TraceEvent) string {
+	switch {
+	case e.Endpoint == 0:
+		return ""
+	case e.Op == 0:
+		return " at " + n.place(e)
+	}
+	return fmt.Sprintf(" at %s %s", n.place(e), wire.OpName(n.tasks[e.To], e.Op))
 }
 
 // call is the call that an event belongs to which is no message.
@@ -124,7 +138,8 @@ func (n *Names) message(e ipc.TraceEvent) string {
 	if e.Kind == ipc.TraceRefuse && e.Call == 0 {
 		text += slot(e)
 	}
-	if e.Kind == ipc.TraceReply || e.Kind == ipc.TraceRefuse {
+	switch e.Kind {
+	case ipc.TraceReply, ipc.TraceRefuse, ipc.TraceCancel, ipc.TraceLate:
 		text += " " + hyphened(e.Code.Error())
 	}
 	if e.Refusal != capability.Accepted {

@@ -43,8 +43,13 @@ var secondBoot = []ipc.TraceEvent{
 	{Time: 3000, Kind: ipc.TraceSend, Call: 4, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
 	{Time: 3000, Kind: ipc.TraceSend, Call: 5, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
 	{Time: 3001, Kind: ipc.TraceDeliver, Call: 5, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
-	{Time: 9000, Kind: ipc.TraceExpire, Call: 4, From: 3, Code: ipc.TimedOut},
+	{Time: 9000, Kind: ipc.TraceExpire, Call: 4, From: 3, To: 2, Endpoint: 5, Op: 1, Code: ipc.TimedOut},
 	{Time: 9001, Kind: ipc.TraceSend, Call: 6, From: 2, To: 3, Endpoint: 6, Op: 2, Size: 12},
+	{Time: 9100, Kind: ipc.TraceSend, Call: 7, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
+	{Time: 9101, Kind: ipc.TraceDeliver, Call: 7, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 40},
+	{Time: 9102, Kind: ipc.TraceCancel, Call: 7, From: 3, To: 2, Endpoint: 5, Op: 1, Code: ipc.Canceled},
+	{Time: 9103, Kind: ipc.TraceLate, Call: 7, From: 3, To: 2, Endpoint: 5, Op: 1, Size: 3, Code: ipc.NotFound},
+	{Time: 9104, Kind: ipc.TraceExpire, From: 3, To: 3, Endpoint: 6, Slot: 4, Code: ipc.TimedOut},
 }
 
 func write(t *testing.T) []byte {

@@ -53,7 +53,7 @@ type endpoint struct {
 	parallel int
 	queue    []*call
 	serving  []*call
-	lost     int // answers that a fault may have lost here, of which there is no event
+	lost     int // answers that a fault may have lost here, till their callers give up
 }
 
 type state uint8
@@ -61,6 +61,7 @@ type state uint8
 const (
 	queued state = iota
 	serving
+	lost // its handler has ended, its caller waits for an answer that will not come
 	over
 )
 
@@ -69,7 +70,6 @@ type call struct {
 	state          state
 	epoch          uint32
 	left           bool // its caller waits no more
-	unsure         bool // its caller may wait no more: its task has crashed or exited since
 }
 
 type session struct {
@@ -143,7 +143,9 @@ var rules = map[ipc.EventKind]func(*Checker, ipc.TraceEvent) error{
 	ipc.TraceReceive:  (*Checker).receive,
 	ipc.TraceReply:    (*Checker).reply,
 	ipc.TraceRefuse:   (*Checker).refuse,
-	ipc.TraceExpire:   (*Checker).expire,
+	ipc.TraceExpire:   (*Checker).left,
+	ipc.TraceCancel:   (*Checker).left,
+	ipc.TraceLate:     (*Checker).late,
 	ipc.TraceStart:    (*Checker).start,
 	ipc.TraceCrash:    (*Checker).crash,
 	ipc.TraceExit:     (*Checker).exit,
@@ -158,7 +160,7 @@ var rules = map[ipc.EventKind]func(*Checker, ipc.TraceEvent) error{
 // so is what an endpoint's end means.
 func (c *Checker) settled(e ipc.TraceEvent) error {
 	switch e.Kind {
-	case ipc.TraceReply, ipc.TraceRefuse, ipc.TraceSend, ipc.TraceReceive:
+	case ipc.TraceReply, ipc.TraceRefuse, ipc.TraceSend, ipc.TraceReceive, ipc.TraceCancel:
 		return nil // Consequences.
 	case ipc.TraceSession, ipc.TraceExit, ipc.TraceSyscall: // One of these may close the endpoint.
 	default:
@@ -172,7 +174,7 @@ func (c *Checker) settled(e ipc.TraceEvent) error {
 // acting says whether whoever does something is there to do it.
 func (c *Checker) acting(e ipc.TraceEvent) error {
 	switch e.Kind {
-	case ipc.TraceTask, ipc.TraceDeliver, ipc.TraceReply, ipc.TraceReceive, ipc.TraceFault:
+	case ipc.TraceTask, ipc.TraceDeliver, ipc.TraceReply, ipc.TraceReceive, ipc.TraceFault, ipc.TraceCancel, ipc.TraceLate:
 		return nil // Something is done to them, perhaps after their end.
 	case ipc.TraceSession:
 		if e.From == 0 {
@@ -218,7 +220,7 @@ func (c *Checker) send(e ipc.TraceEvent) error {
 		return errors.New("it is sent to an endpoint that is not open")
 	case e.Call <= c.newest:
 		return errors.New("a call's number is used again")
-	case waited(ep.queue) >= ep.depth:
+	case len(ep.queue) >= ep.depth:
 		return fmt.Errorf("%d are queued, and %d may be", len(ep.queue), ep.depth)
 	}
 	q := &call{TraceEvent: e}
@@ -268,7 +270,7 @@ func (c *Checker) find(e ipc.TraceEvent) (*call, *endpoint, error) {
 // and whose caller left, the handler's end does not show.
 func waited(calls []*call) (n int) {
 	for _, q := range calls {
-		if !q.left && !q.unsure {
+		if !q.left {
 			n++
 		}
 	}
@@ -276,11 +278,7 @@ func waited(calls []*call) (n int) {
 }
 
 // takeFirst takes a message out of its queue, of which it must be the oldest.
-// Older ones whose callers may have left have done so.
 func (c *Checker) takeFirst(ep *endpoint, q *call) error {
-	for len(ep.queue) > 0 && ep.queue[0] != q && ep.queue[0].unsure {
-		c.over(ep, ep.queue[0])
-	}
 	if q.state != queued || len(ep.queue) == 0 || ep.queue[0] != q {
 		return errors.New("an older message is queued at the same endpoint")
 	}
@@ -408,22 +406,34 @@ func (c *Checker) refuse(e ipc.TraceEvent) error {
 	return nil
 }
 
-// expire is a deadline. Who waits for room, or for what a fault has lost, has no call.
-func (c *Checker) expire(e ipc.TraceEvent) error {
+// left is the end of a call without an answer: a deadline, or its caller's end,
+// or that of the inbox in which it was a message. A queued one disappears. Who
+// waits for room, or for what a fault lost before it was sent, has no call.
+func (c *Checker) left(e ipc.TraceEvent) error {
 	if e.Call == 0 {
 		return nil
 	}
 	q, ep, err := c.find(e)
-	if err == nil {
-		c.leave(ep, q)
+	switch {
+	case err != nil:
+		return err
+	case q.left:
+		return errors.New("its caller has left before")
+	case q.state == queued && e.Code == ipc.NoSuchEndpoint:
+		c.closing[q.Endpoint] = true
 	}
-	return err
-}
-
-// leave is a caller that waits no more: a queued request disappears.
-func (c *Checker) leave(ep *endpoint, q *call) {
 	q.left = true
-	if q.state == queued {
+	if q.state != serving {
 		c.over(ep, q)
 	}
+	return nil
+}
+
+// late is an answer that reached nobody. Of the handlers of an instance that has
+// crashed nothing is known.
+func (c *Checker) late(e ipc.TraceEvent) error {
+	if q := c.calls[e.Call]; q != nil && (q.state != serving || !q.left) {
+		return errors.New("it is late, and its caller waits")
+	}
+	return nil
 }

@@ -63,6 +63,9 @@ func closes(endpoint uint32) ipc.TraceEvent {
 func TestTraces(t *testing.T) {
 	send, deliver, reply := ipc.TraceSend, ipc.TraceDeliver, ipc.TraceReply
 	expired := of(ipc.TraceExpire, 1, ipc.TimedOut)
+	cancelled, late := of(ipc.TraceCancel, 1, ipc.Canceled), of(ipc.TraceLate, 1, ipc.OK)
+	mailGone := mail(ipc.TraceCancel, 1, app)
+	mailGone.Code = ipc.NoSuchEndpoint
 	larger := of(deliver, 1, ipc.OK)
 	larger.Size++
 	for _, c := range []struct {
@@ -102,7 +105,17 @@ func TestTraces(t *testing.T) {
 		{"served by what has crashed", []ipc.TraceEvent{of(send, 1, 0), by(ipc.TraceCrash, service), of(deliver, 1, 0)}, "does not run"},
 		{"sent by who is gone", []ipc.TraceEvent{by(ipc.TraceExit, app), of(send, 1, 0)}, "not there"},
 		{"a marker of who is gone", []ipc.TraceEvent{by(ipc.TraceExit, app), by(ipc.TraceMark, app)}, "not there"},
-		{"sent by who crashed since", []ipc.TraceEvent{of(send, 1, 0), of(send, 2, 0), by(ipc.TraceCrash, app), of(deliver, 2, 0)}, ""},
+		{"past what who crashed had sent", []ipc.TraceEvent{of(send, 1, 0), of(send, 2, 0), by(ipc.TraceCrash, app), cancelled, of(deliver, 2, 0)}, ""},
+		{"what who crashed had sent", []ipc.TraceEvent{of(send, 1, 0), of(send, 2, 0), by(ipc.TraceCrash, app), of(deliver, 2, 0)}, "older"},
+		{"a late answer", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), cancelled, late}, ""},
+		{"a late answer, and its caller waits", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), late}, "caller waits"},
+		{"left twice", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), cancelled, expired}, "left before"},
+		{"left and answered", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), cancelled, of(reply, 1, 0)}, "waits no more"},
+		{"answered and left", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), of(reply, 1, 0), expired}, "over"},
+		{"lost, and given up after a restart", []ipc.TraceEvent{of(send, 1, 0), of(deliver, 1, 0), {Kind: ipc.TraceFault, To: service, Endpoint: 1},
+			by(ipc.TraceCrash, service), by(ipc.TraceStart, service), expired}, ""},
+		{"a message that dies with its inbox", []ipc.TraceEvent{mail(send, 1, app), mailGone, closes(2)}, ""},
+		{"a message, and its inbox goes", []ipc.TraceEvent{mail(send, 1, app), closes(2)}, "not told"},
 		{"a message", []ipc.TraceEvent{mail(send, 1, app), mail(ipc.TraceReceive, 1, app)}, ""},
 		{"received twice", []ipc.TraceEvent{mail(send, 1, app), mail(ipc.TraceReceive, 1, app), mail(ipc.TraceReceive, 1, app)}, "not sent"},
 		{"messages overtaken", []ipc.TraceEvent{mail(send, 1, app), mail(send, 2, app), mail(ipc.TraceReceive, 2, app)}, "older"},

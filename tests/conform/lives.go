@@ -19,28 +19,28 @@ func (c *Checker) start(e ipc.TraceEvent) error {
 			return fmt.Errorf("%d requests of the last instance were not answered", n)
 		}
 		for len(ep.serving) > 0 {
-			c.over(ep, ep.serving[0])
+			c.handled(ep, ep.serving[0])
 		}
 	}
 	return nil
 }
 
 // crash is a service's panic. What it was serving was answered before or is
-// answered next; what its handlers had sent is over for them.
+// answered next.
 func (c *Checker) crash(e ipc.TraceEvent) error {
 	c.tasks[e.From].up = false
-	c.gone(e.From)
 	return nil
 }
 
-// gone lets all calls of a task be over for it, answered or not: handlers that
-// run out and flows that end leave no event.
-func (c *Checker) gone(id ipc.TaskID) {
-	for _, q := range c.calls {
-		if q.From == id {
-			q.unsure = true
-		}
+// handled is the end of a handler that has not answered: its caller has left, or
+// waits for an answer that was lost.
+func (c *Checker) handled(ep *endpoint, q *call) {
+	if q.left {
+		c.over(ep, q)
+		return
 	}
+	ep.serving = without(ep.serving, q)
+	q.state = lost
 }
 
 // exit is the end of a task: all of its endpoints have closed, and whoever
@@ -54,7 +54,6 @@ func (c *Checker) exit(e ipc.TraceEvent) error {
 		}
 	}
 	c.tasks[e.From].exited = true
-	c.gone(e.From)
 	return nil
 }
 
@@ -65,12 +64,8 @@ func (c *Checker) closed(n uint32, ep *endpoint) error {
 	}
 	ep.closed = true
 	delete(c.closing, n)
-	for len(ep.queue) > 0 {
-		q := ep.queue[0]
-		if !ep.inbox && !q.unsure && q.From != ep.owner {
-			return fmt.Errorf("the endpoint closes and call %d, which is queued there, was not told", q.Call)
-		}
-		c.over(ep, q)
+	if len(ep.queue) > 0 {
+		return fmt.Errorf("the endpoint closes and call %d, which is queued there, was not told", ep.queue[0].Call)
 	}
 	return nil
 }
@@ -118,7 +113,7 @@ func (c *Checker) everybodyTold() error {
 		s.voided = false
 		for _, q := range c.calls {
 			ep := c.endpoints[q.Endpoint]
-			if q.SID == sid && !q.left && !q.unsure && c.stale(q) && ep.lost == 0 {
+			if q.SID == sid && !q.left && c.stale(q) && ep.lost == 0 {
 				return fmt.Errorf("the epoch of session %d is over, and call %d was not told", sid, q.Call)
 			}
 		}
