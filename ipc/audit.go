@@ -55,10 +55,11 @@ const (
 	StageSend     Stage = iota + 1
 	StageDelivery       // when its handler was about to run
 	StageReply          // when its handler answered
-	StageVoid           // while it was queued, waited for room, or was being served: its token died
+	StageVoid           // while it was queued, waited for room, or was being served: its token died, or its sender's capability went
+	StageSyscall        // a system call that is no request
 )
 
-var stageText = [...]string{StageSend: "send", StageDelivery: "delivery", StageReply: "reply", StageVoid: "void"}
+var stageText = [...]string{StageSend: "send", StageDelivery: "delivery", StageReply: "reply", StageVoid: "void", StageSyscall: "system call"}
 
 func (s Stage) String() string { return textOf(stageText[:], int(s)) }
 
@@ -81,6 +82,11 @@ const (
 	CauseNoAnswer                     // by Send: what travels along is no SEND on an open inbox
 	CauseNoNonce                      // by Send: there is no room for a nonce
 	CauseInbox                        // by Call: the endpoint is an inbox, where nobody answers
+	CauseNoInbox                      // by Receive: the endpoint is a service's
+	CauseKind                         // what the slot holds is of another kind than the system call needs
+	CauseReadOnly                     // it is a read-only alias, which nobody can write through
+	CauseStranger                     // who was to get something is neither the task itself nor its live child
+	CauseLife                         // by DeriveToken: the child would outlive its parent
 )
 
 var causeText = [...]string{
@@ -88,6 +94,7 @@ var causeText = [...]string{
 	CauseNoRight: "right missing", CauseClosed: "endpoint closed", CauseOpcode: "unsupported opcode",
 	CauseMoveEmpty: "nothing to move", CauseMoveFixed: "fixed capability", CauseNotTaken: "takes no capability",
 	CauseNoAnswer: "nowhere to answer", CauseNoNonce: "no nonce", CauseInbox: "an inbox",
+	CauseNoInbox: "not an inbox", CauseKind: "another kind", CauseReadOnly: "read-only", CauseStranger: "not a child", CauseLife: "longer life",
 }
 
 func (c Cause) String() string { return textOf(causeText[:], int(c)) }
@@ -99,7 +106,7 @@ func textOf(texts []string, i int) string {
 	return "unknown"
 }
 
-// Denial is the audit record of one refused request. It never holds a payload,
+// Denial is the audit record of one refused request or other system call. It never holds a payload,
 // bytes of a token, or the name of an app or a user.
 type Denial struct {
 	ID    AuditID
@@ -120,8 +127,9 @@ type Denial struct {
 	Owner    string
 	Facet    uint8
 	Op       uint16
+	Syscall  uint16 // which system call it was, 0 for a request
 
-	// What follows belongs to CauseToken.
+	// What follows belongs to CauseToken, and to a refused DeriveToken.
 
 	Refusal capability.Refusal
 	Field   capability.Field // that the refusal is about; see docs/IPC.md

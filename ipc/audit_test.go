@@ -208,11 +208,11 @@ func TestAuditTexts(t *testing.T) {
 		}
 		seen[text] = true
 	}
-	for s := range ipc.StageVoid + 2 {
-		check(s.String(), s > 0 && s <= ipc.StageVoid)
+	for s := range ipc.StageSyscall + 2 {
+		check(s.String(), s > 0 && s <= ipc.StageSyscall)
 	}
-	for c := range ipc.CauseInbox + 2 {
-		check(c.String(), c > 0 && c <= ipc.CauseInbox)
+	for c := range ipc.CauseLife + 2 {
+		check(c.String(), c > 0 && c <= ipc.CauseLife)
 	}
 }
 

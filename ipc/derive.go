@@ -11,14 +11,20 @@ func (t *Task) DeriveToken(token *capability.Token, holder *Task, rights capabil
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	row, why := k.tokens.Check(token, uint64(t.id), uint64(k.now))
+	why := capability.RefusedMissing
+	var row *capability.Row
+	if token != nil {
+		row, why = k.tokens.Check(token, uint64(t.id), uint64(k.now))
+	}
 	if why == capability.Accepted {
 		why = checkSession(row, capability.AllTokenRights)
 	}
 	switch {
 	case why != capability.Accepted:
+		t.denyToken(SyscallDeriveToken, token, Denied, CauseToken, why, rights)
 		return capability.Token{}, Denied
-	case holder.exited || holder != t && holder.parent != t.id:
+	case holder == nil || holder.exited || holder != t && holder.parent != t.id:
+		t.denyToken(SyscallDeriveToken, token, PermissionDenied, CauseStranger, capability.Accepted, rights)
 		return capability.Token{}, PermissionDenied
 	case rights == 0:
 		return capability.Token{}, InvalidArgument
@@ -27,6 +33,11 @@ func (t *Task) DeriveToken(token *capability.Token, holder *Task, rights capabil
 	}
 	child, childRow, err := k.tokens.Derive(row, uint64(holder.id), rights, uint64(expires))
 	if err != nil {
+		cause, why := CauseLife, capability.Accepted
+		if rights&^row.Rights != 0 {
+			cause, why = CauseToken, capability.RefusedRight
+		}
+		t.denyToken(SyscallDeriveToken, token, PermissionDenied, cause, why, rights)
 		return capability.Token{}, PermissionDenied
 	}
 	s := row.Session.(*session)

@@ -68,7 +68,8 @@ func (t *Task) NewEndpoint(factory Slot, owner *Task, spec EndpointSpec) (Slot, 
 	k.lock()
 	defer k.unlock()
 	c, err := t.table.Lookup(factory)
-	if err != nil || c.Kind != capability.KindEndpointFactory || owner != t && owner.parent != t.id {
+	if err != nil || c.Kind != capability.KindEndpointFactory || owner == nil || owner != t && owner.parent != t.id {
+		t.deny(SyscallNewEndpoint, factory, PermissionDenied, 0)
 		return NoSlot, PermissionDenied
 	}
 	if owner.exited {

@@ -18,6 +18,7 @@ func (k *Kernel) GrantInspector(t *Task) (Slot, error) {
 func (t *Task) inspects(slot Slot) Code {
 	c, err := t.table.Lookup(slot)
 	if err != nil || c.Kind != capability.KindInspector {
+		t.deny(SyscallInspect, slot, PermissionDenied, 0)
 		return PermissionDenied
 	}
 	return OK

@@ -61,7 +61,7 @@ func TestInspectNeedsTheCapability(t *testing.T) {
 		want [3]error
 	}{
 		{ipc.AuditID{Boot: 1, Serial: 1}, 0, [3]error{}},
-		{ipc.AuditID{Boot: 1, Serial: 2}, 1, [3]error{nil, ipc.NotFound, nil}},
+		{ipc.AuditID{Boot: 1, Serial: 1 << 40}, 1, [3]error{nil, ipc.NotFound, nil}},
 		{ipc.AuditID{Boot: 2, Serial: 1}, 1, [3]error{nil, ipc.NotFound, ipc.NotFound}},
 		{ipc.AuditID{}, 1, [3]error{nil, ipc.NotFound, nil}},
 		{ipc.AuditID{Boot: 1, Serial: 1}, -1, [3]error{nil, nil, ipc.InvalidArgument}},

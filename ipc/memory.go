@@ -222,6 +222,7 @@ func (w window) write(off int, data []byte) Code {
 func (t *Task) traceMemory(number uint16, slot Slot, size int, code Code) {
 	t.record(TraceEvent{Time: t.kernel.now, From: t.id, Op: number, Slot: slot,
 		Size: uint16(max(0, min(size, 0xffff))), Code: code, Kind: TraceSyscall})
+	t.deny(number, slot, code, 0)
 }
 
 // checkMemory recounts the memory objects: their capabilities in tables and in

@@ -245,6 +245,9 @@ func (t *Task) Receive(ctx context.Context, slot Slot, buf []byte, flags SysFlag
 	defer k.guard()
 	f.recv = receipt{slot: slot, flags: flags, buf: buf}
 	code := k.receive(f, until)
+	if f.waiting == waitNone {
+		t.deny(SyscallReceive, slot, code, 0)
+	}
 	if f.waiting == waitReceive {
 		code = k.park(ctx, f)
 		k.lock()
@@ -332,10 +335,14 @@ func (k *Kernel) recheckPorts() {
 		switch f.waiting {
 		case waitRoom:
 			if ep, code := k.target(f.task, &f.msg); code != OK || ep != f.endpoint {
+				if code != OK {
+					k.denySend(f, ep, PermissionDenied, capability.Accepted)
+				}
 				k.abort(f, PermissionDenied)
 			}
 		case waitReceive:
 			if ep, code := k.source(f); code != OK || ep != f.endpoint {
+				f.task.deny(SyscallReceive, f.recv.slot, PermissionDenied, 0)
 				k.abort(f, PermissionDenied)
 			}
 		}

@@ -22,18 +22,19 @@ type session struct {
 	draining []*fiber
 }
 
-// authority checks that slot holds the session authority.
-func (t *Task) authority(slot Slot) Code {
+// authority checks that slot holds the session authority, for a system call.
+func (t *Task) authority(number uint16, slot Slot) Code {
 	c, err := t.table.Lookup(slot)
 	if err != nil || c.Kind != capability.KindSessionAuthority {
+		t.deny(number, slot, PermissionDenied, 0)
 		return PermissionDenied
 	}
 	return OK
 }
 
 // session checks the authority and finds a session that has not ended.
-func (t *Task) session(auth Slot, sid uint64) (*session, Code) {
-	if code := t.authority(auth); code != OK {
+func (t *Task) session(number uint16, auth Slot, sid uint64) (*session, Code) {
+	if code := t.authority(number, auth); code != OK {
 		return nil, code
 	}
 	s := t.kernel.sessions[sid]
@@ -51,7 +52,7 @@ func (t *Task) StartSession(auth Slot, user string, incarnation [16]byte) (uint6
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	if code := t.authority(auth); code != OK {
+	if code := t.authority(SyscallStartSession, auth); code != OK {
 		return 0, code
 	}
 	if capability.CheckUser(user) != nil {
@@ -72,7 +73,7 @@ func (t *Task) OpenSession(auth Slot, sid uint64) error {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	s, code := t.session(auth, sid)
+	s, code := t.session(SyscallOpenSession, auth, sid)
 	if code != OK {
 		return code
 	}
@@ -93,7 +94,11 @@ func (t *Task) void(auth Slot, sid uint64, ended bool) error {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	s, code := t.session(auth, sid)
+	number := SyscallSealSession
+	if ended {
+		number = SyscallEndSession
+	}
+	s, code := t.session(number, auth, sid)
 	if code != OK {
 		return code
 	}
@@ -198,7 +203,7 @@ func (t *Task) DrainSession(ctx context.Context, auth Slot, sid uint64) error {
 	}
 	k := t.kernel
 	defer k.guard()
-	code, s := t.authority(auth), k.sessions[sid]
+	code, s := t.authority(SyscallDrainSession, auth), k.sessions[sid]
 	if code != OK || s == nil || s.idle() {
 		k.leave(f)
 		return code.err()
@@ -229,7 +234,7 @@ func (t *Task) MintToken(auth Slot, spec TokenSpec) (capability.Token, error) {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	s, code := t.session(auth, spec.SID)
+	s, code := t.session(SyscallMintToken, auth, spec.SID)
 	if code != OK {
 		return capability.Token{}, code
 	}
@@ -258,15 +263,16 @@ func (t *Task) RevokeToken(auth Slot, token *capability.Token) error {
 	k := t.kernel
 	k.lock()
 	defer k.unlock()
-	if code := t.authority(auth); code != OK {
+	if code := t.authority(SyscallRevokeToken, auth); code != OK {
 		return code
 	}
-	f, err := token.Fields()
-	if err != nil {
-		return Denied
+	why := capability.RefusedMissing
+	var row *capability.Row
+	if token != nil {
+		row, why = k.tokens.Check(token, token.Claims().Holder, 0)
 	}
-	row, why := k.tokens.Check(token, f.Holder, 0)
 	if why != capability.Accepted {
+		t.denyToken(SyscallRevokeToken, token, Denied, CauseToken, why, 0)
 		return Denied
 	}
 	k.revokeRow(row)

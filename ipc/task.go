@@ -166,10 +166,11 @@ func (t *Task) Derive(slot Slot, rights capability.Rights, to *Task) (Slot, erro
 	t.kernel.lock()
 	defer t.done()
 	s, err := NoSlot, capability.ErrRights
-	if (to == t || to.parent == t.id) && !to.exited && !t.exited {
+	if to != nil && (to == t || to.parent == t.id) && !to.exited && !t.exited {
 		s, err = t.table.Derive(slot, rights, &to.table)
 	}
 	t.syscall(SyscallDerive, slot, nil, slotCode(err))
+	t.deny(SyscallDerive, slot, slotCode(err), rights)
 	return s, slotError(err)
 }
 

@@ -44,6 +44,19 @@ const (
 	SyscallReadMemory
 	SyscallWriteMemory
 	SyscallMemorySize
+	// Those that follow are in audit records only.
+	SyscallReceive
+	SyscallNewEndpoint
+	SyscallStartSession
+	SyscallOpenSession
+	SyscallSealSession
+	SyscallEndSession
+	SyscallDrainSession
+	SyscallMintToken
+	SyscallRevokeToken
+	SyscallDeriveToken
+	SyscallInspect
+	numSyscalls
 )
 
 var syscallText = [...]string{
@@ -51,6 +64,10 @@ var syscallText = [...]string{
 	SyscallCloseEndpoint: "close endpoint",
 	SyscallNewMemory:     "new memory", SyscallReadOnly: "read-only", SyscallReadMemory: "read memory",
 	SyscallWriteMemory: "write memory", SyscallMemorySize: "memory size",
+	SyscallReceive: "receive", SyscallNewEndpoint: "new endpoint", SyscallStartSession: "start session",
+	SyscallOpenSession: "open session", SyscallSealSession: "seal session", SyscallEndSession: "end session",
+	SyscallDrainSession: "drain session", SyscallMintToken: "mint token", SyscallRevokeToken: "revoke token",
+	SyscallDeriveToken: "derive token", SyscallInspect: "inspect",
 }
 
 // SyscallName says in a word which system call a number stands for.
@@ -118,13 +135,16 @@ func (k *Kernel) Trace() ([]TraceEvent, uint64) {
 	return out, k.ring.total
 }
 
-// syscall records a system call that is no message. The kernel's lock is held.
+// syscall records a system call that is no message, and a refusal of it. The kernel's lock is held.
 func (t *Task) syscall(number uint16, slot Slot, ep *endpoint, code Code) {
 	e := TraceEvent{Time: t.kernel.now, From: t.id, Op: number, Slot: slot, Code: code, Kind: TraceSyscall}
 	if ep != nil {
 		e.To, e.Endpoint = ep.owner.id, ep.id
 	}
 	t.record(e)
+	if number != SyscallDerive { // Which says itself what it asked for.
+		t.deny(number, slot, code, 0)
+	}
 }
 
 // record adds an event of a task's own doing. A task that has exited does

@@ -38,7 +38,8 @@ type Denial struct {
 	Endpoint uint32 `json:"endpoint,omitempty"`
 	Owner    string `json:"owner,omitempty"`
 	Facet    uint8  `json:"facet,omitempty"`
-	Op       string `json:"op"` // its name, or its number
+	Op       string `json:"op,omitempty"`      // its name, or its number
+	Syscall  string `json:"syscall,omitempty"` // instead of op, what was refused if it was no request
 
 	Token *Token `json:"token,omitempty"`
 }
@@ -70,6 +71,9 @@ func OfDenial(d *ipc.Denial) Record {
 		Stage: d.Stage.String(), Code: d.Code.String(), Call: d.Call, Task: uint64(d.Task), Name: d.Name,
 		Endpoint: d.Endpoint, Owner: d.Owner, Facet: d.Facet, Op: wire.OpName(d.Owner, d.Op),
 	}
+	if d.Syscall != 0 {
+		out.Op, out.Syscall = "", ipc.SyscallName(d.Syscall)
+	}
 	if d.Slot != ipc.NoSlot {
 		slot := int(d.Slot)
 		out.Slot = &slot
@@ -80,7 +84,7 @@ func OfDenial(d *ipc.Denial) Record {
 	if d.Missing != 0 {
 		out.Missing = d.Missing.String()
 	}
-	if d.Cause == ipc.CauseToken {
+	if d.Cause == ipc.CauseToken || d.Syscall == ipc.SyscallDeriveToken {
 		out.Token = ofToken(d)
 	}
 	return Record{ID: d.ID.String(), Time: d.Time, Reason: d.Reason(), Denial: out}

@@ -33,6 +33,11 @@ var reasons = map[string]string{
 	"nowhere to answer":        "what travels along is no SEND on an open inbox, so that there is nowhere to answer",
 	"no nonce":                 "the message has no room for a nonce",
 	"an inbox":                 "the endpoint is an inbox: messages are sent there, and nobody answers calls",
+	"not an inbox":             "the endpoint is a service's: only from an inbox can anybody receive",
+	"another kind":             "what the slot holds is of another kind than the system call needs",
+	"read-only":                "the capability is a read-only alias, through which nobody can write",
+	"not a child":              "only the task itself or a child of it that has not exited can be given this",
+	"longer life":              "the derived token would outlive its parent",
 	"no rule":                  "the subject has no rule",
 	"not in rule":              "the subject's rule does not have the action",
 	"rule":                     "the subject's rule has the action",
@@ -45,7 +50,8 @@ var reasons = map[string]string{
 // stages says when a request was refused.
 var stages = map[string]string{
 	"send": "when it was sent", "delivery": "when its handler was about to run", "reply": "when its handler answered",
-	"void": "because its token died while it was on its way or being served",
+	"void":        "because its token died while it was on its way or being served",
+	"system call": "by the system call",
 }
 
 // Text says in a few words what was refused and why.
@@ -89,7 +95,12 @@ func (d *Decision) words(because string) string {
 
 // operation is what was asked for, and of whom if that is known.
 func (d *Denial) operation() string {
-	if d.Endpoint == 0 {
+	switch {
+	case d.Syscall != "" && d.Endpoint == 0:
+		return "system call " + d.Syscall
+	case d.Syscall != "":
+		return fmt.Sprintf("system call %s at %s.%d", d.Syscall, d.Owner, d.Facet)
+	case d.Endpoint == 0:
 		return "operation " + d.Op
 	}
 	return fmt.Sprintf("%s.%d %s", d.Owner, d.Facet, d.Op)
@@ -104,6 +115,9 @@ func (d *Denial) words(because string) string {
 	when, ok := stages[d.Stage]
 	if !ok {
 		when = "at " + d.Stage
+	}
+	if d.Stage == "void" && d.Token == nil {
+		when = "because its capability went while it waited for room"
 	}
 	fmt.Fprintf(&b, " and was told %q, %s. Reason: %s.", d.Code, when, because)
 	if d.Slot != nil {
