@@ -8,6 +8,8 @@
 //     and no name of it is in any answer, error or, but for names, marker
 //   - epoch: nothing is delivered, answered or done for a session that was
 //     locked or has ended meanwhile
+//   - denied: keystored denies nothing to who has a good token of a session
+//     that goes on
 //   - marker: no marker without the effect that it proves
 //   - token: a stolen token is of no use
 //   - waits: nobody waits till a deadline unless something was lost or late
@@ -349,11 +351,24 @@ func (o *Oracle) Event(e ipc.TraceEvent) {
 		}
 	case ipc.TraceDeliver:
 		o.current(e, "delivered")
+	case ipc.TraceRefuse, ipc.TraceExpire, ipc.TraceCancel:
+		delete(o.calls, e.Call) // Its end is the kernel's, and says nothing of a service.
 	case ipc.TraceReply:
+		o.justly(e)
 		if e.Code != ipc.Denied && e.Code != ipc.Unavailable && e.Code != ipc.NoSuchEndpoint {
 			o.current(e, "answered")
 		}
 		delete(o.calls, e.Call)
+	}
+}
+
+// justly judges a denial that is keystored's own: the kernel let the request
+// through, and says itself if its token is void by now. While the epoch goes on
+// there is nothing that keystored could deny.
+func (o *Oracle) justly(e ipc.TraceEvent) {
+	epoch, known := o.calls[e.Call]
+	if known && e.Code == ipc.Denied && e.To == o.keystore && epoch == o.sessions[e.SID].epoch {
+		o.violated("denied", "a request of session %d with a good token was denied by keystored, and the session goes on", e.SID)
 	}
 }
 

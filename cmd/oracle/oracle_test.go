@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"nexus.internal/os/capability"
 	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/services/keystored/vault"
@@ -166,6 +167,17 @@ func TestEveryCheck(t *testing.T) {
 			t.Event(ipc.TraceEvent{Kind: ipc.TraceSend, SID: 1, Call: 99, To: 7, Name: "notes"})
 			t.Event(ipc.TraceEvent{Kind: ipc.TraceSession, SID: 1, Op: ipc.SessionSealed, Name: "alice"})
 			t.Event(ipc.TraceEvent{Kind: ipc.TraceReply, SID: 1, Call: 99, Code: ipc.Denied})
+		}},
+		{"a good token is denied", "denied", func(t *tale) {
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceTask, From: 7, Name: "keystored"})
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceSend, SID: 1, Call: 99, To: 7, Name: "notes"})
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceReply, SID: 1, Call: 99, To: 7, Code: ipc.Denied})
+		}},
+		{"a token that died on its way is denied", "", func(t *tale) {
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceTask, From: 7, Name: "keystored"})
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceSend, SID: 1, Call: 99, To: 7, Name: "notes"})
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceRefuse, SID: 1, Call: 99, To: 7, Code: ipc.Denied, Refusal: capability.RefusedExpired})
+			t.Event(ipc.TraceEvent{Kind: ipc.TraceReply, SID: 1, Call: 99, To: 7, Code: ipc.Denied})
 		}},
 		{"a put without its marker", "marker", func(t *tale) {
 			t.End(t.begin("put alice/notes a 1"), "", nil)
