@@ -19,20 +19,29 @@ func F(key, value string) Field { return Field{Key: key, Value: value} }
 func (t *Task) Mark(text string, fields ...Field) {
 	k := t.kernel
 	line := markLine(text, fields)
-	defer k.guard()
-	k.lock()
-	if !t.mayMark(text) {
-		k.stats.Muted++
-		k.mu.Unlock()
+	if !t.markNow(text, len(line)) {
 		return
 	}
-	k.ring.add(TraceEvent{Time: k.now, From: t.id, Size: uint16(min(len(line), 0xffff)), Kind: TraceMark})
-	k.console.Lock() // Before the kernel's lock goes, so that lines keep their order.
-	k.mu.Unlock()
 	defer k.console.Unlock()
 	if k.out != nil {
 		_, _ = k.out.Write([]byte(line)) // A console that is gone is no reason to stop.
 	}
+}
+
+// markNow says whether the marker may be printed. If it may, it is recorded and
+// the console is locked, before the kernel's lock goes: so lines keep the order
+// of their records.
+func (t *Task) markNow(text string, size int) bool {
+	k := t.kernel
+	k.lock()
+	defer k.unlock()
+	if !t.mayMark(text) {
+		k.stats.Muted++
+		return false
+	}
+	k.ring.add(TraceEvent{Time: k.now, From: t.id, Size: uint16(min(size, 0xffff)), Kind: TraceMark})
+	k.console.Lock()
+	return true
 }
 
 func (t *Task) mayMark(text string) bool {
