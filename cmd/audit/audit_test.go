@@ -50,6 +50,12 @@ func TestWords(t *testing.T) {
 			t.Errorf("in words:\n%s\nwant\n%s", got, want[i])
 		}
 	}
+	syscall := OfDenial(&ipc.Denial{ID: ipc.AuditID{Boot: 3, Serial: 5}, Stage: ipc.StageSyscall, Syscall: ipc.SyscallReceive, Cause: ipc.CauseNoRight,
+		Code: ipc.PermissionDenied, Task: 9, Name: "app", Slot: 4, Kind: capability.KindEndpoint, Rights: capability.Send, Missing: capability.Recv,
+		Endpoint: 12, Owner: "app", Facet: 1})
+	if got := syscall.Words(); got != `k3-5: task 9 (app) asked for system call receive at app.1 (endpoint 12) and was told "permission denied", by the system call. Reason: right missing, the capability lacks a right. Slot 4: endpoint with SEND. Missing right: RECV.` {
+		t.Errorf("in words:\n%s", got)
+	}
 	r := samples()[2]
 	if got := r.Text(); got != "k3-2 app keystored.0 Get: forged" {
 		t.Errorf("in short: %q", got)
