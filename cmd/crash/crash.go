@@ -18,8 +18,8 @@ type Target interface {
 	// Name is what crash files call it: one word.
 	Name() string
 	// Run does what the bytes say, from a fresh start, and returns what of it
-	// was wrong, or nil. Any bytes are an input, and the same bytes always do
-	// the same.
+	// was wrong, or nil: in one line, and then perhaps lines about how it came to
+	// that. Any bytes are an input, and the same bytes always do the same.
 	Run(input []byte) error
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,11 +42,26 @@ func (f *replayFlags) crash(text []byte, known []crash.Target, p *printer, std s
 	} else {
 		err = target.Run(file.Input)
 	}
-	if err := firstOf(err, p.failed()); err != nil {
+	if err := firstOf(tell(p, err), p.failed()); err != nil {
 		return fmt.Errorf("%s: %w", f.file, err)
 	}
 	p.note("nothing is wrong with it")
 	return p.failed()
+}
+
+// tell prints how it came to an error, and answers what is wrong.
+func tell(p *printer, err error) error {
+	if err == nil {
+		return nil
+	}
+	wrong, steps, long := strings.Cut(err.Error(), "\n")
+	if !long {
+		return err
+	}
+	for step := range strings.Lines(steps) {
+		p.note(strings.TrimSuffix(step, "\n"))
+	}
+	return errors.New(wrong)
 }
 
 // openCrash reads a crash file and finds its target.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"nexus.internal/os/cmd/crash"
@@ -52,7 +53,8 @@ func check(t *testing.T, dir string, target crash.Target, input []byte) error {
 	}
 	name := filepath.Join(dir, fmt.Sprintf("%s-%.4x.crash", target.Name(), sha256.Sum256(input)))
 	keep := func(failed string) {
-		file := crash.File{Target: target.Name(), Failed: failed, Input: input, About: about(target, input)}
+		failed, steps, _ := strings.Cut(failed, "\n")
+		file := crash.File{Target: target.Name(), Failed: failed, Input: input, About: about(target, input) + steps}
 		if err := os.WriteFile(name, file.Format(), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +78,7 @@ func check(t *testing.T, dir string, target crash.Target, input []byte) error {
 // broken is a target that fails on some inputs and does not survive others.
 type broken struct{}
 
-var errBroken = errors.New("broken: by\nplan")
+var errBroken = errors.New("broken: by plan\nstep by step\n")
 
 func (broken) Name() string { return "broken" }
 func (broken) Run(input []byte) error {
@@ -118,7 +120,8 @@ func TestKeeps(t *testing.T) {
 			t.Fatal(err)
 		}
 		file, err := crash.Parse(text)
-		if err != nil || file.Target != "broken" || file.Failed != c.failed || string(file.Input) != c.input {
+		if err != nil || file.Target != "broken" || file.Failed != c.failed || string(file.Input) != c.input ||
+			(file.About == "step by step\n") != (c.input == "fails") {
 			t.Errorf("%s: kept as %+v, %v", c.input, file, err)
 		}
 		if err := os.Remove(names[0]); err != nil {

@@ -129,8 +129,9 @@ func (w *World) History() string {
 	return b.String()
 }
 
+// disagree says in its first line what is wrong, and then what was done before.
 func (w *World) disagree(format string, args ...any) error {
-	return fmt.Errorf("%w after\n%s%s", ErrDisagree, w.History(), fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s\nafter\n%s", ErrDisagree, fmt.Sprintf(format, args...), w.History())
 }
 
 // Do does operations that begin at the same time, lets everything happen that
