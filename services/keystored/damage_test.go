@@ -179,6 +179,9 @@ func TestTornTailIsKeptBeforeItIsCut(t *testing.T) {
 			failed := s.session("alice").unseal(false)
 			after := d.Crash()
 			whole := bytes.Equal(read(t, after, kvPath), torn)
+			if kept := exists(after, side) && bytes.Equal(read(t, after, side), torn[offsets[3]:]); kept != (s.marks("keystore: tail dropped") == 1) {
+				t.Fatalf("power cut before call %d: the tail is kept: %t, and the console does not say the same", n, kept)
+			}
 			if !whole && (!exists(after, side) || !bytes.Equal(read(t, after, side), torn[offsets[3]:])) {
 				t.Fatalf("power cut before call %d: the tail is lost", n)
 			}

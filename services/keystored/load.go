@@ -157,8 +157,9 @@ func (s *service) secure(ctx context.Context, v *userVault, torn bool) error {
 	return s.syncFile(ctx, v.path, v.end.Length)
 }
 
-// keepTail copies what follows offset to a side file, durably. A side file of
-// the same offset was left by a crash in between, or held bytes that were
+// keepTail copies what follows offset to a side file, durably, and says so: what
+// is dropped may have been acknowledged, if somebody has changed it since. A side
+// file of the same offset was left by a crash in between, or held bytes that were
 // never acknowledged.
 func (s *service) keepTail(ctx context.Context, v *userVault, data []byte, offset uint64) error {
 	side := v.path + ".tail-" + strconv.FormatUint(offset, 10)
@@ -171,5 +172,10 @@ func (s *service) keepTail(ctx context.Context, v *userVault, data []byte, offse
 		pieces = append(pieces, tail[:n])
 		tail = tail[n:]
 	}
-	return s.appendFile(ctx, side, 0, pieces)
+	if err := s.appendFile(ctx, side, 0, pieces); err != nil {
+		return err
+	}
+	size := strconv.FormatUint(uint64(len(data))-offset, 10)
+	s.task.Mark("keystore: tail dropped", ipc.F("user", v.user), ipc.F("bytes", size), ipc.F("kept", side))
+	return nil
 }
