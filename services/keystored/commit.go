@@ -2,6 +2,7 @@ package keystored
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"nexus.internal/os/ipc"
@@ -25,6 +26,9 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 	if err != nil {
 		return err
 	}
+	if err := s.hopeless(v, a, newOp(v, a, kind, name, value)); err != nil {
+		return err
+	}
 	if err := s.firstKey(ctx, req, v, a, kind, name, value); err != nil {
 		return err
 	}
@@ -41,6 +45,24 @@ func (s *service) change(ctx context.Context, req *ipc.Request, kind vault.Recor
 	}
 	o.Sealed = sealed
 	return s.settle(ctx, v, o)
+}
+
+// hopeless says why a change cannot be, whether those that are under way come to
+// something or to nothing. Then no work is done for it: no key is made, and
+// nothing sealed. The plan of its batch has the last word.
+func (s *service) hopeless(v *userVault, a *app, o vault.Op) error {
+	err := vault.NewPlan(v.index, s.cfg.Limits).Admit(&a.names, o)
+	if err == nil || len(v.pending) == 0 {
+		return code(err)
+	}
+	after := vault.NewPlan(v.index, s.cfg.Limits)
+	for _, p := range v.pending {
+		_ = after.Admit(&p.app.names, p.Op) // What is refused changes nothing.
+	}
+	if later := after.Admit(&a.names, o); later == nil || errors.Is(later, vault.ErrTooLarge) {
+		return nil
+	}
+	return code(err)
 }
 
 func newOp(v *userVault, a *app, kind vault.RecordKind, name string, value []byte) vault.Op {
@@ -71,9 +93,8 @@ func (s *service) firstKey(ctx context.Context, req *ipc.Request, v *userVault, 
 }
 
 func (s *service) makeKey(ctx context.Context, req *ipc.Request, v *userVault, a *app, first vault.Op) error {
-	trial := vault.NewPlan(v.index, s.cfg.Limits)
-	if err := trial.Admit(&vault.Names{}, first); err != nil {
-		return code(err)
+	if err := s.hopeless(v, a, first); err != nil {
+		return err
 	}
 	a.keying = true
 	err := s.appKey(ctx, req, a, true)

@@ -147,11 +147,15 @@ func TestQuotas(t *testing.T) {
 		t.Helper()
 		wantErr(t, what, err, ipc.Quota)
 	}
-	before := s.disk.Stats()
+	// Nothing is done for what is refused: neither disk nor keymintd hear of it.
+	before, asked := s.disk.Stats(), 0
+	s.mint.setFail(func(uint16, ipc.Stamp) error { asked++; return nil })
 	refused("a 4th secret", a.put("4", ""))
 	refused("31 bytes", a.put("1", strings.Repeat("v", 26)))
-	if after := s.disk.Stats(); after != before {
-		t.Errorf("a refused put touched the disk: %+v, %+v", before, after)
+	wantErr(t, "what is not there", a.delete("4"), ipc.NotFound)
+	s.mint.setFail(nil)
+	if after := s.disk.Stats(); after != before || asked != 0 {
+		t.Errorf("refused puts: the disk was at %+v and is at %+v, keymintd was asked %d times", before, after, asked)
 	}
 	a.wantGet("1", "v")
 	s.must(a.put("1", strings.Repeat("v", 24)))
