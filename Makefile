@@ -29,7 +29,7 @@ SEEDS ?= 10000
 FAULTS ?= crash,power,disk,delay,drop,exhaust
 MUTANT_SEEDS ?= 600
 
-.PHONY: help run build sim test explore twice mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
+.PHONY: help run build sim test explore twice kill mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,11 @@ docs: ## make the pictures in docs/ again
 
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+KILLS = 500
+
+kill: ## kill the binary while apps write, KILLS times; all that was acknowledged must be there
+	$(GO) test ./cmd/nexus-sim -run '^TestKill$$' -count 1 -timeout 60m -v -kills $(KILLS)
 
 vet: ## gofmt, go vet and staticcheck, with and without the tag
 	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

@@ -29,50 +29,82 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// The process is killed in the middle of puts, again and again. Every boot finds
-// what the one before has acknowledged.
+var killsFlag = flag.Int("kills", 10, "how often TestKill kills the process")
+
+// writers are those who write when the process is killed, by their strands.
+var writers = []struct{ strand, app string }{{"a", "alice/notes"}, {"b", "alice/mail"}, {"c", "bob/notes"}}
+
+// The process is killed while apps of two users write, and sometimes while it
+// boots, again and again. Every boot finds what the ones before have acknowledged.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	const kills, most = 10, 250
+	const most = 400
 	s := newSim(t)
 	s.boot(makeUsers)
 	rng := rand.New(rand.NewPCG(seed(t), 0))
-	check := ""
-	for range kills {
+	known := make(map[string]int) // what is acknowledged, by strand
+	total := 0
+	for range *killsFlag {
 		l := s.start("--json")
-		l.say(openAlice + check + "puts alice/notes n 1000000\n")
-		last := acknowledged(t, l, 1+rng.IntN(most))
-		time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
+		l.say(openAlice + openBob + checks(known) + writeAll())
+		last := make(map[string]int)
+		pause := time.Duration(rng.IntN(2000)) * time.Microsecond
+		if rng.IntN(5) == 0 {
+			pause *= 250 // Somewhere between its start and its first puts.
+		} else {
+			acknowledged(t, l, last, 1+rng.IntN(most))
+		}
+		time.Sleep(pause)
 		if err := l.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		last = max(last, acknowledged(t, l, 0))
+		acknowledged(t, l, last, -1)
 		if status := statusOf(t, l.cmd.Wait()); status != -1 {
 			t.Fatalf("it ended by itself, with status %d: %s", status, l.err)
 		}
-		check = "check-puts alice/notes n " + strconv.Itoa(last) + "\n"
+		for strand, n := range last {
+			known[strand] = n
+			total += n
+		}
 	}
-	s.boot(openAlice + check)
+	s.boot(openAlice + openBob + checks(known))
+	t.Logf("%d kills, %d acknowledged puts", *killsFlag, total)
 }
 
-// acknowledged reads the results of puts, up to that many or to the end, and
-// returns the number of the last one.
-func acknowledged(t *testing.T, l *live, count int) (last int) {
+func writeAll() (script string) {
+	for _, w := range writers {
+		script += "async " + w.strand + " puts " + w.app + " n 1000000\n"
+	}
+	return script + "join\n"
+}
+
+// checks looks for what is acknowledged.
+func checks(known map[string]int) (script string) {
+	for _, w := range writers {
+		if n := known[w.strand]; n > 0 {
+			script += "check-puts " + w.app + " n " + strconv.Itoa(n) + "\n"
+		}
+	}
+	return script
+}
+
+// acknowledged reads the results of puts, count of them or with -1 all, and
+// notes the number of each strand's last one.
+func acknowledged(t *testing.T, l *live, last map[string]int, count int) {
 	t.Helper()
 	for line := range l.lines {
 		if !strings.HasSuffix(line, "}") {
 			continue // The last line of a killed process may be half a line.
 		}
-		r := records(t, line)[0]
-		switch {
+		switch r := records(t, line)[0]; {
 		case r.Kind == "error":
 			t.Fatal(r.Error)
 		case r.Verb == "puts":
-			last = number(t, r.Text)
+			last[r.Strand] = number(t, r.Text)
+			count--
 		}
-		if last == count && count > 0 {
+		if count == 0 {
 			break
 		}
 	}
-	return last
 }
