@@ -2,9 +2,13 @@
 // owner, who wipes them, and that print as "[redacted]" wherever they are
 // formatted, marshalled or logged.
 //
-// It keeps nothing and calls nobody. It never makes a string of a secret. It
-// does not lock memory and cannot reach copies that others made: who copies
-// what Expose returns owns the copy and wipes it.
+// It keeps them in one pool for the process: memory outside the Go heap, locked
+// so that it does not reach swap, and kept out of core dumps; Lock says whether
+// that could be done, and ReadStats what is in use. Map is the same for work that
+// needs more at once, and Do runs work that has secrets on its stack. It calls
+// the operating system only. It never makes a string of a secret. It cannot
+// reach copies that others made: who copies what Expose returns owns the copy
+// and wipes it.
 package secret
 
 import (
@@ -18,7 +22,8 @@ import (
 const redacted = "[redacted]"
 
 // Bytes is a secret. Its zero value is an empty one. A copy of a Bytes is the
-// same secret: wiping one wipes all.
+// same secret: wiping one wipes all. One goroutine at a time may use it; other
+// secrets are none of its business.
 type Bytes struct {
 	// In an unexported field of somebody else's struct fmt cannot call Format.
 	// The bytes stay hidden there because it does not follow pointers inside a
@@ -27,11 +32,12 @@ type Bytes struct {
 	held *held
 }
 
-type held struct{ b *[]byte }
+type held struct{ slot *slot }
 
 // New makes a secret of n zero bytes, to be filled through Expose. A negative
-// n counts as 0.
-func New(n int) *Bytes { return Take(make([]byte, max(n, 0))) }
+// n counts as 0. Whoever makes a secret sees to it that it is wiped: what is
+// not stays in the pool for ever.
+func New(n int) *Bytes { return &Bytes{held: &held{slot: shared.take(max(n, 0))}} }
 
 // Copy makes a secret of a copy of src, which stays the caller's to wipe.
 func Copy(src []byte) *Bytes {
@@ -40,15 +46,20 @@ func Copy(src []byte) *Bytes {
 	return s
 }
 
-// Take makes a secret of b itself, which belongs to the secret from now on.
-func Take(b []byte) *Bytes { return &Bytes{held: &held{b: &b}} }
+// Take moves b into a secret: all of b's capacity is wiped.
+func Take(b []byte) *Bytes {
+	s := Copy(b)
+	Wipe(b[:cap(b)])
+	return s
+}
 
-// Expose returns the bytes themselves, not a copy; nil once they are wiped.
+// Expose returns the bytes themselves, not a copy; nil once they are wiped. Who
+// keeps the slice longer than the secret lives would read another one there.
 func (s *Bytes) Expose() []byte {
 	if s == nil || s.held == nil {
 		return nil
 	}
-	return *s.held.b
+	return s.held.slot.b
 }
 
 // Len is the number of bytes; 0 once they are wiped.
@@ -60,15 +71,13 @@ func (s *Bytes) Equal(other *Bytes) bool {
 	return subtle.ConstantTimeCompare(s.Expose(), other.Expose()) == 1
 }
 
-// Wipe overwrites the bytes with zeros and forgets them. Wiping again, or
-// wiping nil, does nothing.
+// Wipe overwrites the bytes with zeros and gives their place back. Wiping again,
+// or wiping nil, does nothing.
 func (s *Bytes) Wipe() {
 	if s == nil || s.held == nil {
 		return
 	}
-	b := *s.held.b
-	Wipe(b[:cap(b)])
-	*s.held.b = nil
+	shared.give(s.held.slot)
 }
 
 // Wipe overwrites b with zeros, up to its length.

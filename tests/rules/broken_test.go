@@ -89,7 +89,7 @@ var importBreaches = []breach{
 	{"ipc/a.go", `import _ "m.test/os/ipc/wire"`, 3, "ipc may not import /ipc/wire: "},
 	{"ipc/a.go", `import _ "m.test/os/capability"`, 0, "may"},
 	{"ipc/a_test.go", `import _ "m.test/os/ipc/wire"`, 0, "tests may"},
-	{"services/secret/a.go", `import _ "golang.org/x/sys/unix"`, 3, "may not import golang.org/x/sys/unix"},
+	{"services/keychain/a.go", `import _ "golang.org/x/sys/unix"`, 3, "may not import golang.org/x/sys/unix"},
 	{"services/policyd/a.go", `import _ "m.test/os/services/keymintd"`, 3, "services/keymintd"},
 	{"services/policyd/a.go", `import _ "m.test/os/tests/x"`, 3, "tests/x"},
 	{"cmd/boot/a.go", "package main\nimport _ \"m.test/os/services/keymintd\"", 0, "all may"},

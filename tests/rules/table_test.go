@@ -28,7 +28,7 @@ var table = []row{
 	{"actors/seeded", "ipc actors",
 		"the same order of events for the same seed"},
 
-	{"services/secret", "",
+	{"services/secret", "golang.org/x/sys/unix",
 		"everybody's, so it knows nobody"},
 	{"services/statefsd/disk", "golang.org/x/sys/unix",
 		"the real disk knows no messages"},
@@ -197,7 +197,7 @@ var doors = []door{
 const (
 	insecureTag  = "insecure_deterministic"
 	insecureOpen = "services/rngd cmd/boot cmd/explore cmd/nexus-sim tests/..."
-	otherTags    = "linux amd64 arm64 race"
+	otherTags    = "linux amd64 arm64 race goexperiment.runtimesecret"
 )
 
 // Limits of tidiness.
