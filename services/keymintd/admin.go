@@ -60,7 +60,7 @@ func (s *Service) createRoot(ctx context.Context, _ *ipc.Request, q *wire.Create
 	}
 	defer root.Wipe()
 	k := &rootKeys{incarnation: of.incarnation}
-	k.add(of, p, s.salt.Expose(), c, root)
+	k.add(of, p, s.salt, c, root)
 	root.Wipe() // Not later: the write may take long.
 	return &wire.CreateRootReply{}, s.writeRoot(ctx, of, k)
 }
@@ -133,7 +133,7 @@ func (s *Service) addProtector(ctx context.Context, _ *ipc.Request, q *wire.AddP
 
 // rewrap opens the root key with have and wraps it under add as well.
 func (s *Service) rewrap(k *rootKeys, of owner, have, add protector, c *chance) error {
-	root, err := k.open(of, have, s.salt.Expose())
+	root, err := k.open(of, have, s.salt)
 	if err != nil {
 		return faultIn(rootPath(of.user), err)
 	}
@@ -144,7 +144,7 @@ func (s *Service) rewrap(k *rootKeys, of owner, have, add protector, c *chance) 
 	if len(k.entries) >= MaxProtectors {
 		return ipc.LimitReached
 	}
-	k.add(of, add, s.salt.Expose(), c, root)
+	k.add(of, add, s.salt, c, root)
 	return nil
 }
 
@@ -220,7 +220,7 @@ func (s *Service) unsealKeys(ctx context.Context, r *ipc.Request, q *wire.Unseal
 	if err != nil {
 		return nil, err
 	}
-	root, err := k.open(of, p, s.salt.Expose())
+	root, err := k.open(of, p, s.salt)
 	if err != nil {
 		return nil, faultIn(rootPath(of.user), err)
 	}

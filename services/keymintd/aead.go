@@ -1,27 +1,23 @@
 package keymintd
 
 import (
-	"crypto/ed25519"
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
+	"nexus.internal/os/services/keymintd/primitive"
 	"nexus.internal/os/services/secret"
 )
 
-// This file holds every raw use of HKDF, HMAC, XChaCha20-Poly1305 and Ed25519.
-// docs/spec/keymint.md says the same in formulas. None of it can fail on any
-// input but an unauthentic one: keys have the right size by construction, and
-// Start has asked primitives whether the runtime allows the algorithms at all.
-// Each of these packages makes copies of keys that nobody here can wipe.
+// This file holds every use of HKDF, HMAC, XChaCha20-Poly1305 and Ed25519, with
+// the argument why it is safe. docs/spec/keymint.md says the same in formulas.
+// None of it can fail on any input but an unauthentic one: keys have the right
+// size by construction. Keys, and what is made of them, are in the pool of
+// package secret; package primitive leaves no other copy.
 
 const (
-	nonceSize = chacha20poly1305.NonceSizeX
-	tagSize   = chacha20poly1305.Overhead
+	nonceSize = primitive.NonceSize
+	tagSize   = primitive.TagSize
 
 	wrapVersion  = 1
 	commitOffset = 1 + nonceSize               // in a wrap
@@ -40,17 +36,6 @@ type chance [nonceSize]byte
 type owner struct {
 	user        string
 	incarnation [Incarnation]byte
-}
-
-// primitives says whether the runtime allows the algorithms: a process in
-// FIPS 140-only mode does not.
-func primitives() error {
-	key := make([]byte, KeySize)
-	if _, err := hkdf.Expand(sha256.New, key, "", KeySize); err != nil {
-		return err
-	}
-	_, err := chacha20poly1305.NewX(key)
-	return err
 }
 
 // tuple joins parts so that no two lists of parts have the same form: each one
@@ -77,11 +62,9 @@ func u64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 // is, so that one credential used twice gives unrelated keys.
 func deriveKEK(auth, salt []byte, of owner, protector uint64) *secret.Bytes {
 	info := tuple([]byte("nexus kek v1"), []byte(of.user), of.incarnation[:], u64(protector), []byte{1})
-	kek, err := hkdf.Key(sha256.New, auth, salt, string(info), KeySize)
-	if err != nil {
-		panic("keymintd: HKDF is not available")
-	}
-	return secret.Take(kek)
+	kek := secret.New(KeySize)
+	primitive.HKDF(kek.Expose(), auth, salt, info)
+	return kek
 }
 
 // derive makes a subkey. No extract step: every base is uniform. Expanding to
@@ -90,11 +73,12 @@ func deriveKEK(auth, salt []byte, of owner, protector uint64) *secret.Bytes {
 // between any two uses of one base, and tuple keeps label and context apart.
 func derive(base *secret.Bytes, label string, context ...[]byte) *secret.Bytes {
 	info := tuple(append([][]byte{[]byte(label)}, context...)...)
-	key, err := hkdf.Expand(sha256.New, base.Expose(), string(info), KeySize)
-	if err != nil || base.Len() != KeySize {
+	if base.Len() != KeySize {
 		panic("keymintd: derivation from a key that is gone")
 	}
-	return secret.Take(key)
+	key := secret.New(KeySize)
+	primitive.Expand(key.Expose(), base.Expose(), info)
+	return key
 }
 
 // mix makes a nonce. Under good chance it is random. Under any other it repeats
@@ -107,12 +91,9 @@ func mix(key *secret.Bytes, c *chance, ad, plain []byte) []byte {
 	if key.Len() != KeySize {
 		panic("keymintd: nonce under a key that is gone")
 	}
-	h := hmac.New(sha256.New, key.Expose())
-	h.Write(c[:])
-	h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(ad))))
-	h.Write(ad)
-	h.Write(plain)
-	return h.Sum(nil)[:nonceSize]
+	var mac [sha256.Size]byte
+	primitive.HMAC(&mac, key.Expose(), c[:], binary.LittleEndian.AppendUint32(nil, uint32(len(ad))), ad, plain)
+	return mac[:nonceSize]
 }
 
 // encrypt appends the ciphertext and tag. Its callers get the nonce from mix
@@ -120,27 +101,29 @@ func mix(key *secret.Bytes, c *chance, ad, plain []byte) []byte {
 // for one plaintext only; a message has at most 65 KiB, far from the cipher's
 // limit.
 func encrypt(dst []byte, key *secret.Bytes, nonce, ad, plain []byte) []byte {
-	aead, err := chacha20poly1305.NewX(key.Expose())
-	if err != nil {
+	if key.Len() != KeySize {
 		panic("keymintd: encryption under a key that is gone")
 	}
-	return aead.Seal(dst, nonce, plain, ad)
+	at := len(dst)
+	dst = append(dst, make([]byte, len(plain)+tagSize)...)
+	primitive.Seal(dst[at:], key.Expose(), nonce, ad, plain)
+	return dst
 }
 
 // decrypt answers the plaintext, or errNotAuthentic and nothing of it.
 func decrypt(key *secret.Bytes, nonce, ad, sealed []byte) (*secret.Bytes, error) {
-	aead, err := chacha20poly1305.NewX(key.Expose())
-	if err != nil {
+	if key.Len() != KeySize {
 		panic("keymintd: decryption under a key that is gone")
 	}
 	if len(sealed) < tagSize {
 		return nil, errNotAuthentic
 	}
-	plain, err := aead.Open(make([]byte, 0, len(sealed)-tagSize), nonce, sealed, ad)
-	if err != nil {
+	plain := secret.New(len(sealed) - tagSize)
+	if !primitive.Open(plain.Expose(), key.Expose(), nonce, ad, sealed) {
+		plain.Wipe()
 		return nil, errNotAuthentic
 	}
-	return secret.Take(plain), nil
+	return plain, nil
 }
 
 // wrap encrypts a key, or keys, under a wrapping key, and commits to it: the
@@ -155,6 +138,7 @@ func wrap(under *secret.Bytes, c *chance, ad, plain []byte) []byte {
 	defer nonceKey.Wipe()
 	nonce := mix(nonceKey, c, ad, plain)
 	commitment := derive(under, "nexus wrap v1 commit", nonce)
+	defer commitment.Wipe()
 	key := derive(under, "nexus wrap v1 encrypt", nonce)
 	defer key.Wipe()
 	b := make([]byte, 0, wrapOverhead+len(plain))
@@ -173,6 +157,7 @@ func unwrap(under *secret.Bytes, ad, wrapped []byte) (*secret.Bytes, error) {
 	}
 	nonce := wrapped[1:commitOffset]
 	commitment := derive(under, "nexus wrap v1 commit", nonce)
+	defer commitment.Wipe()
 	if subtle.ConstantTimeCompare(commitment.Expose(), wrapped[commitOffset:sealedOffset]) != 1 {
 		return nil, errWrongKey
 	}
@@ -226,28 +211,27 @@ func (s *sealer) open(ad, sealed []byte) (*secret.Bytes, error) {
 
 // fileID names an app's ring without telling the app: HMAC-SHA256 under a key
 // that only the root key gives. 128 bits do not collide among 128 apps.
-func fileID(nameKey *secret.Bytes, app string) (id [KeyIDSize]byte) {
+func fileID(nameKey *secret.Bytes, app string) [KeyIDSize]byte {
 	if nameKey.Len() != KeySize {
 		panic("keymintd: file name under a key that is gone")
 	}
-	h := hmac.New(sha256.New, nameKey.Expose())
-	h.Write([]byte(app))
-	copy(id[:], h.Sum(nil))
-	return id
+	var mac [sha256.Size]byte
+	primitive.HMAC(&mac, nameKey.Expose(), []byte(app))
+	return [KeyIDSize]byte(mac[:])
 }
 
 // publicOf answers the public key of a seed (RFC 8032).
 func publicOf(seed *secret.Bytes) []byte {
-	private := ed25519.NewKeyFromSeed(seed.Expose())
-	defer secret.Wipe(private)
-	return append([]byte(nil), private[KeySize:]...)
+	var public [primitive.PublicSize]byte
+	primitive.Public(&public, seed.Expose())
+	return public[:]
 }
 
 // sign makes a pure Ed25519 signature (RFC 8032): deterministic, so it needs no
 // chance, and its nonce depends on the seed and the whole message. The message
 // is the app's own bytes without a prefix: a signing key signs nothing else.
 func sign(seed *secret.Bytes, message []byte) []byte {
-	private := ed25519.NewKeyFromSeed(seed.Expose())
-	defer secret.Wipe(private)
-	return ed25519.Sign(private, message)
+	var signature [primitive.SignatureSize]byte
+	primitive.Sign(&signature, seed.Expose(), message)
+	return signature[:]
 }

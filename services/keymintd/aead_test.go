@@ -51,12 +51,6 @@ func testKey(label string) *secret.Bytes {
 
 var testOwner = owner{user: "alice", incarnation: [Incarnation]byte{1, 2, 3}}
 
-func TestPrimitives(t *testing.T) {
-	if err := primitives(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestNonceNeverRepeats is the promise that matters most: under one key, under
 // the worst chance there is, no nonce serves two plaintexts.
 func TestNonceNeverRepeats(t *testing.T) {

@@ -51,7 +51,8 @@ func (e *entropy) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.left = block.Expose()
+	defer block.Wipe()
+	e.left = append([]byte(nil), block.Expose()...) // Chance for nonces is no secret.
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
-	"nexus.internal/os/services/secret"
 )
 
 // Config is what boot gives keymintd.
@@ -24,7 +23,7 @@ type Service struct {
 	facets  [3]wire.Mux
 	entropy entropy
 	files   files
-	salt    *secret.Bytes
+	salt    []byte // KeySize bytes; no secret, but the disk's
 
 	sessions map[uint64]*session
 	accounts map[owner]*account
@@ -53,9 +52,6 @@ func New(t *ipc.Task, cfg Config) ipc.Service {
 // Start reads the device's salt, or makes it at the device's first boot, and
 // says that the service is ready.
 func (s *Service) Start(ctx context.Context) error {
-	if err := primitives(); err != nil {
-		return err
-	}
 	salt, err := s.readSalt(ctx)
 	if errors.Is(err, ipc.NotFound) {
 		salt, err = s.firstSalt(ctx)
@@ -68,7 +64,7 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) readSalt(ctx context.Context) (*secret.Bytes, error) {
+func (s *Service) readSalt(ctx context.Context) ([]byte, error) {
 	file, err := s.files.read(ctx, saltPath, saltSize)
 	if err != nil {
 		return nil, err
@@ -77,12 +73,12 @@ func (s *Service) readSalt(ctx context.Context) (*secret.Bytes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return secret.Copy(salt[:]), nil
+	return salt[:], nil
 }
 
 // firstSalt makes the salt if nothing at all exists. An absent salt beside
 // anything else is damage: with another salt no key would ever open again.
-func (s *Service) firstSalt(ctx context.Context) (*secret.Bytes, error) {
+func (s *Service) firstSalt(ctx context.Context) ([]byte, error) {
 	paths, more, err := s.files.list(ctx, statePrefix, "")
 	if err != nil {
 		return nil, err
@@ -90,14 +86,16 @@ func (s *Service) firstSalt(ctx context.Context) (*secret.Bytes, error) {
 	if len(paths) > 0 || more {
 		return nil, damageAt(0)
 	}
-	salt, err := s.entropy.forKey(ctx)
+	chance, err := s.entropy.forKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.files.replace(ctx, saltPath, encodeSalt((*[KeySize]byte)(salt.Expose()))); err != nil {
+	defer chance.Wipe()
+	salt := [KeySize]byte(chance.Expose())
+	if err := s.files.replace(ctx, saltPath, encodeSalt(&salt)); err != nil {
 		return nil, err
 	}
-	return salt, nil
+	return salt[:], nil
 }
 
 // Serve answers one request. A facet that boot did not make, and an operation

@@ -11,6 +11,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/secret"
 	"nexus.internal/os/services/statefsd/simdisk"
 	"nexus.internal/os/tests/rig"
 )
@@ -64,6 +65,58 @@ func (w *world) noKeys() {
 	if len(w.svc.sessions) != 0 || len(w.svc.accounts) != 0 {
 		w.t.Errorf("%d sessions and %d accounts have keys", len(w.svc.sessions), len(w.svc.accounts))
 	}
+	if n := secret.ReadStats().InUse - w.secrets; n != 0 {
+		w.t.Errorf("%d secrets are in use", n)
+	}
+}
+
+// TestNothingIsInUseAfterALock goes through everything that makes secrets, what
+// is refused included.
+func TestNothingIsInUseAfterALock(t *testing.T) {
+	w := boot(t, 1, simdisk.New())
+	w.do(func(ctx context.Context) {
+		expect(t, "create", w.create(ctx, alice, guard(1, "password")), nil)
+		expect(t, "second protector", w.add(ctx, alice, guard(1, "password"), guard(2, "pin")), nil)
+		expect(t, "the same again", w.add(ctx, alice, guard(1, "password"), guard(2, "pin")), ipc.Exists)
+		expect(t, "by a wrong one", w.add(ctx, alice, guard(1, "passwort"), guard(3, "pin")), ipc.BadSecret)
+		w.noKeys()
+		s := w.start(alice)
+		expect(t, "wrong secret", s.unsealKeys(ctx, guard(1, "passwort")), ipc.BadSecret)
+		w.noKeys()
+		expect(t, "unseal", s.unseal(ctx, guard(1, "password")), nil)
+		expect(t, "unseal again", s.unsealKeys(ctx, guard(2, "pin")), nil)
+		a := s.app("demo")
+		_, err := a.key(ctx)
+		expect(t, "key", err, nil)
+		record, err := a.seal(ctx, 1, "n", "v")
+		expect(t, "seal", err, nil)
+		_, err = a.open(ctx, 1, record)
+		expect(t, "open", err, nil)
+		_, err = a.open(ctx, 2, record)
+		expect(t, "open in another place", err, ipc.Damaged)
+		segment, err := a.sealSegment(ctx, "header", "body")
+		expect(t, "seal a segment", err, nil)
+		_, err = a.openSegment(ctx, "header", segment)
+		expect(t, "open it", err, nil)
+		_, err = a.openSegment(ctx, "redaeh", segment)
+		expect(t, "open another", err, ipc.Damaged)
+		_, err = a.generate(ctx, "k")
+		expect(t, "generate", err, nil)
+		_, err = a.generate(ctx, "k")
+		expect(t, "generate again", err, ipc.Exists)
+		_, err = a.sign(ctx, "k", []byte("message"))
+		expect(t, "sign", err, nil)
+		blob, err := a.wrap(ctx, "k")
+		expect(t, "wrap", err, nil)
+		blob[len(blob)-1] ^= 1
+		_, err = a.unwrap(ctx, "k2", blob)
+		expect(t, "unwrap of what was changed", err, ipc.Denied)
+		if n := secret.ReadStats().InUse - w.secrets; n < 6 {
+			t.Errorf("%d secrets in use, with two keys of the user, two of the vault, a ring and a signing key", n)
+		}
+		s.lock(ctx)
+		w.noKeys()
+	})
 }
 
 func TestKeysOutliveTheBoot(t *testing.T) {

@@ -1,6 +1,7 @@
 package keymintd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -157,7 +158,9 @@ func (s *Service) openSegment(_ context.Context, r *ipc.Request, q *wire.OpenSeg
 	if err != nil {
 		return nil, ipc.Damaged
 	}
-	inline, size, err := wire.Deliver(r, body.Expose(), q.Size > 0) // Wiped there, or when the reply is out.
+	defer body.Wipe()
+	inline, size, err := wire.Deliver(r, body.Expose(), q.Size > 0)
+	inline = bytes.Clone(inline) // It is wiped when the reply is out.
 	return &wire.OpenSegmentReply{Body: inline, Size: size}, err
 }
 

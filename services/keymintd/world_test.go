@@ -15,6 +15,7 @@ import (
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/rngd"
+	"nexus.internal/os/services/secret"
 	"nexus.internal/os/services/statefsd"
 	"nexus.internal/os/services/statefsd/disk"
 	"nexus.internal/os/services/statefsd/simdisk"
@@ -79,6 +80,7 @@ type world struct {
 	chance   *testChance
 	svc      *Service // the running instance; tests look into it while it rests
 	startErr error
+	secrets  int // in use when the boot began: other tests forget theirs
 
 	boss  *ipc.Task // stands for identityd
 	auth  ipc.Slot
@@ -93,7 +95,7 @@ func boot(t *testing.T, seed uint64, d disk.Disk) *world {
 
 func bootWith(t *testing.T, r *rig.Rig, d disk.Disk, chance *testChance, limits Limits) *world {
 	t.Helper()
-	w := &world{Rig: r, t: t, chance: chance}
+	w := &world{Rig: r, t: t, chance: chance, secrets: secret.ReadStats().InUse}
 	rng := w.neighbour("rngd", 1, func(t *ipc.Task) ipc.Service { return rngd.New(t, chance) })
 	fs := w.neighbour("statefsd", 7, func(t *ipc.Task) ipc.Service {
 		return statefsd.New(t, statefsd.Config{Disk: d, Grants: allFiles})

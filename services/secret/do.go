@@ -1,23 +1,25 @@
 package secret
 
-// Depth is how much of the stack Do clears, in bytes: more than any work needs
-// that is run with it.
-const Depth = 16 << 10
+// Depth is how much of the stack Do overwrites, in bytes: more than any work
+// needs that is run with it.
+const Depth = 8 << 10
 
-// Do runs f, and then overwrites the stack that it used, and on amd64 most
-// vector registers. f must not use more than Depth bytes of stack, must not park
-// and must not leave secrets anywhere else: on the heap Do cannot reach them.
-// Nothing is overwritten if f panics.
+// Do runs f, and then overwrites the stack that it used, and on amd64 the vector
+// registers. f must not use more than Depth bytes of stack, must not park and
+// must not leave secrets anywhere else: on the heap Do cannot reach them. If f
+// panics nothing is overwritten.
 //
-// In a build with GOEXPERIMENT=runtimesecret the runtime also erases all
-// registers, and what it has saved of them when f was interrupted.
+// It cannot help where f is interrupted by a signal: the kernel and the runtime
+// then save registers, with whatever is in them, to places that nobody clears.
+// The runtime sends one to have a goroutine run another, unless the process
+// was started with GODEBUG=asyncpreemptoff=1, as nexus-sim sees to it.
 func Do(f func()) {
 	below(false) // A stack that grew later would leave its old copy behind.
-	erased(f)
+	f()
 	below(true)
 }
 
-// zeros has the length at which a copy goes through all of amd64's 16-byte
+// zeros has the length at which a copy goes through all of amd64's vector
 // registers.
 var zeros [256]byte
 

@@ -1,0 +1,5 @@
+//go:build race
+
+package primitive
+
+const race = true

@@ -1,0 +1,265 @@
+package primitive
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+
+	"golang.org/x/crypto/chacha20"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"nexus.internal/os/services/secret"
+)
+
+// rounds is how often the child uses its keys before it wipes them.
+const rounds = 300
+
+// The child has what it works on from labels, so that nobody needs to send it
+// a secret.
+var (
+	labelKey  = []byte("residue: key")
+	labelSeed = []byte("residue: seed")
+	labelText = []byte("residue: text")
+	nonceOf   = func(round int) []byte { return binary.LittleEndian.AppendUint64(make([]byte, 16), uint64(round)) }
+	infoOf    = func(round int) []byte { return binary.LittleEndian.AppendUint64([]byte("info"), uint64(round)) }
+)
+
+func secretOf(label []byte) *secret.Bytes {
+	s := secret.New(sha256.Size)
+	secret.Do(func() {
+		sum := sha256.Sum256(label)
+		copy(s.Expose(), sum[:])
+	})
+	return s
+}
+
+// TestNothingIsLeft scans the memory of another process: while it has keys they
+// are found, and when it has wiped them nothing is, of the keys nor of what is
+// made of them on the way. The same with the libraries that this package stands
+// in for shows that the scan would find it.
+func TestNothingIsLeft(t *testing.T) {
+	if mode := os.Getenv("NEXUS_RESIDUE"); mode != "" {
+		child(mode)
+		os.Exit(0)
+	}
+	if race {
+		t.Skip("the race detector's own memory takes too long to scan")
+	}
+	for _, mode := range []string{"primitive", "library"} {
+		t.Run(mode, func(t *testing.T) {
+			before, after := runChild(t, mode)
+			if before["key"] == 0 || before["seed"] == 0 || before["text"] == 0 {
+				t.Errorf("what is in use is not found: %v", before)
+			}
+			if left := total(after); left != 0 && mode == "primitive" {
+				t.Errorf("left in memory: %v", after)
+			} else if left == 0 && mode == "library" {
+				t.Error("the libraries leave nothing: this package has lost its reason, or the scan is blind")
+			} else {
+				t.Logf("in use %v, left %v", before, after)
+			}
+		})
+	}
+}
+
+func total(hits map[string]int) (n int) {
+	for _, k := range hits {
+		n += k
+	}
+	return n
+}
+
+func child(mode string) {
+	key, seed, text := secretOf(labelKey), secretOf(labelSeed), secretOf(labelText)
+	for round := range rounds {
+		if mode == "primitive" {
+			usePrimitive(round, key, seed, text)
+		} else {
+			useLibrary(round, key, seed, text)
+		}
+	}
+	in := bufio.NewReader(os.Stdin)
+	fmt.Println("in use")
+	_, _ = in.ReadString('\n')
+	key.Wipe()
+	seed.Wipe()
+	text.Wipe()
+	fmt.Println("wiped")
+	_, _ = in.ReadString('\n')
+}
+
+func usePrimitive(round int, key, seed, text *secret.Bytes) {
+	made, back := secret.New(Size), secret.New(text.Len())
+	defer made.Wipe()
+	defer back.Wipe()
+	HMAC((*[Size]byte)(made.Expose()), key.Expose(), text.Expose(), infoOf(round))
+	HKDF(made.Expose(), seed.Expose(), key.Expose(), infoOf(round))
+	Expand(made.Expose(), key.Expose(), infoOf(round))
+	sealed := make([]byte, text.Len()+TagSize)
+	Seal(sealed, key.Expose(), nonceOf(round), labelText, text.Expose())
+	if !Open(back.Expose(), key.Expose(), nonceOf(round), labelText, sealed) {
+		panic("residue: what was sealed does not open")
+	}
+	var public [PublicSize]byte
+	Public(&public, seed.Expose())
+	var signature [SignatureSize]byte
+	Sign(&signature, seed.Expose(), infoOf(round))
+}
+
+func useLibrary(round int, key, seed, text *secret.Bytes) {
+	made, err := hkdf.Key(sha256.New, seed.Expose(), key.Expose(), string(infoOf(round)), Size)
+	if err != nil {
+		panic(err)
+	}
+	secret.Wipe(made)
+	aead, err := chacha20poly1305.NewX(key.Expose())
+	if err != nil {
+		panic(err)
+	}
+	sealed := aead.Seal(nil, nonceOf(round), text.Expose(), labelText)
+	back, err := aead.Open(nil, nonceOf(round), sealed, labelText)
+	if err != nil {
+		panic(err)
+	}
+	secret.Wipe(back)
+	private := ed25519.NewKeyFromSeed(seed.Expose())
+	ed25519.Sign(private, infoOf(round))
+	secret.Wipe(private)
+}
+
+// patterns is what must not be left: of the last round for what differs.
+func patterns(t *testing.T) map[string][]byte {
+	key, seed, text := sha256.Sum256(labelKey), sha256.Sum256(labelSeed), sha256.Sum256(labelText)
+	digest := sha512.Sum512(seed[:])
+	p := map[string][]byte{"key": key[:], "seed": seed[:], "text": text[:], "prefix": digest[32:], "unclamped": bytes.Clone(digest[:32])}
+	clamped := bytes.Clone(digest[:32])
+	clamped[0] &= 248
+	clamped[31] = clamped[31]&63 | 64
+	p["clamped"] = clamped
+	p["scalar"], p["scalar in Montgomery form"] = numbers(clamped)
+	info, nonce := infoOf(rounds-1), nonceOf(rounds-1)
+	r := sha512.Sum512(append(bytes.Clone(digest[32:]), info...))
+	p["nonce digest"] = r[:]
+	p["nonce"], p["nonce in Montgomery form"] = numbers(r[:])
+	var err error
+	if p["expanded"], err = hkdf.Expand(sha256.New, key[:], string(info), Size); err != nil {
+		t.Fatal(err)
+	}
+	if p["extracted"], err = hkdf.Extract(sha256.New, seed[:], key[:]); err != nil {
+		t.Fatal(err)
+	}
+	if p["cipher key"], err = chacha20.HChaCha20(key[:], nonce[:16]); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := chacha20.NewUnauthenticatedCipher(key[:], nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p["authenticator key"] = make([]byte, KeySize)
+	stream.XORKeyStream(p["authenticator key"], p["authenticator key"])
+	for name, pad := range map[string]byte{"inner pad": 0x36, "outer pad": 0x5c} {
+		p[name] = bytes.Clone(key[:])
+		for i := range key {
+			p[name][i] ^= pad
+		}
+	}
+	return p
+}
+
+// numbers answers a little-endian number modulo the group's order, and that in
+// the form in which edwards25519 keeps scalars.
+func numbers(b []byte) (plain, montgomery []byte) {
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	b = bytes.Clone(b)
+	slices.Reverse(b)
+	n := new(big.Int).Mod(new(big.Int).SetBytes(b), order)
+	little := func(n *big.Int) []byte {
+		out := n.FillBytes(make([]byte, 32))
+		slices.Reverse(out)
+		return out
+	}
+	plain = little(n)
+	return plain, little(n.Mod(n.Lsh(n, 256), order))
+}
+
+// runChild starts a child, and scans it when it has used its keys and when it
+// has wiped them.
+func runChild(t *testing.T, mode string) (before, after map[string]int) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestNothingIsLeft$")
+	cmd.Env = append(os.Environ(), "NEXUS_RESIDUE="+mode, "GODEBUG=asyncpreemptoff=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	step := func(want string) map[string]int {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("the child says %q, not %q", lines.Text(), want)
+		}
+		hits := scan(t, cmd.Process.Pid)
+		if _, err := io.WriteString(in, "\n"); err != nil {
+			t.Fatal(err)
+		}
+		return hits
+	}
+	before, after = step("in use"), step("wiped")
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return before, after
+}
+
+// scan counts in all readable memory of a process, writable or not, the 16
+// bytes at both ends of each pattern: a register holds no more.
+func scan(t *testing.T, pid int) map[string]int {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	hits, wanted := make(map[string]int), patterns(t)
+	for line := range bytes.Lines(maps) {
+		var from, to int64
+		var rights string
+		if n, _ := fmt.Sscanf(string(line), "%x-%x %s", &from, &to, &rights); n != 3 || rights[0] != 'r' {
+			continue
+		}
+		b := make([]byte, to-from)
+		n, err := mem.ReadAt(b, from)
+		if err != nil && !bytes.Contains(line, []byte("[v")) { // [vvar] and the like are the kernel's.
+			t.Fatalf("%s: %v", line, err)
+		}
+		for name, p := range wanted {
+			hits[name] += bytes.Count(b[:n], p[:16]) + bytes.Count(b[:n], p[len(p)-16:])
+		}
+	}
+	for name, n := range hits {
+		if n == 0 {
+			delete(hits, name)
+		}
+	}
+	return hits
+}

@@ -1,5 +1,0 @@
-//go:build !goexperiment.runtimesecret
-
-package secret
-
-func erased(f func()) { f() }
