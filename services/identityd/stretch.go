@@ -4,15 +4,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 
-	"golang.org/x/crypto/argon2"
-
+	"nexus.internal/os/services/identityd/argon2id"
 	"nexus.internal/os/services/identityd/userdb"
 	"nexus.internal/os/services/secret"
 )
 
 // Sizes of what a secret is stretched to, in bytes.
 const (
-	stretchSize = 64
+	stretchSize = argon2id.Size
 	AuthSize    = 32
 )
 
@@ -27,12 +26,12 @@ type stretched struct {
 // reads the database has to run Argon2id once per guess, and a right guess of
 // the verifier's half would not give the other.
 func stretch(word []byte, salt *[userdb.SaltSize]byte, cost Params) stretched {
-	out := argon2.IDKey(word, salt[:], cost.Passes, cost.MemoryKiB, cost.Lanes, stretchSize)
-	defer secret.Wipe(out)
-	return stretched{
-		verifier: sha256.Sum256(out[:stretchSize-AuthSize]),
-		auth:     secret.Copy(out[stretchSize-AuthSize:]),
-	}
+	out := secret.New(stretchSize)
+	defer out.Wipe()
+	argon2id.Key((*[stretchSize]byte)(out.Expose()), word, salt[:], cost.Passes, cost.MemoryKiB, cost.Lanes)
+	made := stretched{auth: secret.Copy(out.Expose()[stretchSize-AuthSize:])}
+	secret.Do(func() { made.verifier = sha256.Sum256(out.Expose()[:stretchSize-AuthSize]) })
+	return made
 }
 
 // matches compares verifiers in constant time.

@@ -46,7 +46,9 @@ var table = []row{
 		"a handler that reads TOML"},
 	{"services/identityd/userdb", "capability",
 		"the user database's bytes: a core without messages or files"},
-	{"services/identityd", handler + " services/identityd/userdb golang.org/x/crypto/argon2",
+	{"services/identityd/argon2id", "services/secret golang.org/x/crypto/blake2b",
+		"stretches passwords in memory that is wiped"},
+	{"services/identityd", handler + " services/identityd/userdb services/identityd/argon2id",
 		"a handler that stretches passwords"},
 	{"services/keymintd/primitive", "services/secret golang.org/x/crypto/chacha20 golang.org/x/crypto/poly1305 filippo.io/edwards25519",
 		"ciphers and signatures that leave no copy of a key"},
@@ -87,6 +89,8 @@ var table = []row{
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it; " +
 			"kept disagreements are replayed by what finds them, tests/modelrun, which the doors hold for therefore"},
 
+	{"tests/scan", "",
+		"reads the memory of another process, whatever that is"},
 	{"tests/rig", "ipc capability actors actors/seeded",
 		"small systems for tests of single packages, so it knows no service"},
 	{"tests/ui_v18b_host", "... cmd/boot tests/rig google.golang.org/protobuf/proto",
@@ -181,8 +185,10 @@ var doors = []door{
 		why: "they keep keys where nobody can wipe them; services/keymintd/primitive does not"},
 	{uses: "crypto/ed25519.Sign crypto/ed25519.PrivateKey crypto/ed25519.NewKeyFromSeed", open: "",
 		why: "no private key outside keymintd, and none in that package's cache; verifying is open to all"},
-	{imports: "golang.org/x/crypto/argon2", open: "services/identityd/stretch.go",
+	{imports: "nexus.internal/os/services/identityd/argon2id", open: "services/identityd/stretch.go",
 		why: "passwords are identityd's"},
+	{imports: "golang.org/x/crypto/argon2", open: "",
+		why: "it leaves the password on the heap"},
 
 	{imports: "log log/...", open: "actors services/secret",
 		why: "an error is returned, a proof is a marker; actors silences protoactor's log, a secret prints as redacted"},

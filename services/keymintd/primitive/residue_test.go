@@ -1,18 +1,14 @@
 package primitive
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
-	"fmt"
-	"io"
 	"math/big"
 	"os"
-	"os/exec"
 	"slices"
 	"testing"
 
@@ -20,6 +16,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"nexus.internal/os/services/secret"
+	"nexus.internal/os/tests/scan"
 )
 
 // rounds is how often the child uses its keys before it wipes them.
@@ -49,7 +46,7 @@ func secretOf(label []byte) *secret.Bytes {
 // made of them on the way. The same with the libraries that this package stands
 // in for shows that the scan would find it.
 func TestNothingIsLeft(t *testing.T) {
-	if mode := os.Getenv("NEXUS_RESIDUE"); mode != "" {
+	if mode := scan.Mode(); mode != "" {
 		child(mode)
 		os.Exit(0)
 	}
@@ -58,26 +55,35 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	for _, mode := range []string{"primitive", "library"} {
 		t.Run(mode, func(t *testing.T) {
-			before, after := runChild(t, mode)
-			if before["key"] == 0 || before["seed"] == 0 || before["text"] == 0 {
-				t.Errorf("what is in use is not found: %v", before)
+			c, err := scan.Start("TestNothingIsLeft", mode)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if left := total(after); left != 0 && mode == "primitive" {
-				t.Errorf("left in memory: %v", after)
-			} else if left == 0 && mode == "library" {
+			used, err := c.At("in use", patterns(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, err := c.At("wiped", patterns(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("in use %v, left %v", scan.Count(used), scan.Count(left))
+			if n := scan.Count(used); n["key"] == 0 || n["seed"] == 0 || n["text"] == 0 {
+				t.Error("what is in use is not found")
+			}
+			if mode == "library" && len(left) == 0 {
 				t.Error("the libraries leave nothing: this package has lost its reason, or the scan is blind")
-			} else {
-				t.Logf("in use %v, left %v", before, after)
+			}
+			for _, h := range left {
+				if mode == "primitive" {
+					t.Error("left in memory:", h)
+				}
 			}
 		})
 	}
-}
-
-func total(hits map[string]int) (n int) {
-	for _, k := range hits {
-		n += k
-	}
-	return n
 }
 
 func child(mode string) {
@@ -89,14 +95,11 @@ func child(mode string) {
 			useLibrary(round, key, seed, text)
 		}
 	}
-	in := bufio.NewReader(os.Stdin)
-	fmt.Println("in use")
-	_, _ = in.ReadString('\n')
+	scan.Rest("in use")
 	key.Wipe()
 	seed.Wipe()
 	text.Wipe()
-	fmt.Println("wiped")
-	_, _ = in.ReadString('\n')
+	scan.Rest("wiped")
 }
 
 func usePrimitive(round int, key, seed, text *secret.Bytes) {
@@ -191,75 +194,4 @@ func numbers(b []byte) (plain, montgomery []byte) {
 	}
 	plain = little(n)
 	return plain, little(n.Mod(n.Lsh(n, 256), order))
-}
-
-// runChild starts a child, and scans it when it has used its keys and when it
-// has wiped them.
-func runChild(t *testing.T, mode string) (before, after map[string]int) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestNothingIsLeft$")
-	cmd.Env = append(os.Environ(), "NEXUS_RESIDUE="+mode, "GODEBUG=asyncpreemptoff=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	step := func(want string) map[string]int {
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("the child says %q, not %q", lines.Text(), want)
-		}
-		hits := scan(t, cmd.Process.Pid)
-		if _, err := io.WriteString(in, "\n"); err != nil {
-			t.Fatal(err)
-		}
-		return hits
-	}
-	before, after = step("in use"), step("wiped")
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return before, after
-}
-
-// scan counts in all readable memory of a process, writable or not, the 16
-// bytes at both ends of each pattern: a register holds no more.
-func scan(t *testing.T, pid int) map[string]int {
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mem.Close()
-	hits, wanted := make(map[string]int), patterns(t)
-	for line := range bytes.Lines(maps) {
-		var from, to int64
-		var rights string
-		if n, _ := fmt.Sscanf(string(line), "%x-%x %s", &from, &to, &rights); n != 3 || rights[0] != 'r' {
-			continue
-		}
-		b := make([]byte, to-from)
-		n, err := mem.ReadAt(b, from)
-		if err != nil && !bytes.Contains(line, []byte("[v")) { // [vvar] and the like are the kernel's.
-			t.Fatalf("%s: %v", line, err)
-		}
-		for name, p := range wanted {
-			hits[name] += bytes.Count(b[:n], p[:16]) + bytes.Count(b[:n], p[len(p)-16:])
-		}
-	}
-	for name, n := range hits {
-		if n == 0 {
-			delete(hits, name)
-		}
-	}
-	return hits
 }
