@@ -74,6 +74,7 @@ func runBoot(args []string, std streams) error {
 // bootAndRun boots, runs the script if there is one, and shuts down.
 func bootAndRun(f bootFlags, p *printer, std streams) error {
 	warnMode(p, std.err)
+	warnMemory(std.err)
 	console := script.NewConsole(p.marker)
 	cfg := shipped()
 	cfg.Console, cfg.Report, cfg.Crash = console, p.note, p.crash

@@ -56,6 +56,7 @@ func commands() []command {
 }
 
 func main() {
+	startUninterrupted()
 	os.Exit(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 

@@ -115,10 +115,12 @@ func newSim(t *testing.T) *sim {
 	return &sim{t, t.TempDir(), filepath.Join(built, "nexus-sim")}
 }
 
-// ended is how a run of the binary ended.
+// ended is how a run of the binary ended. What it warns of depends on the
+// machine, and stands by itself.
 type ended struct {
 	status   int
 	out, err string
+	warnings string
 }
 
 // command prepares a run.
@@ -144,7 +146,20 @@ func (s *sim) finish(cmd *exec.Cmd) ended {
 	}
 	cmd.Stderr = &err
 	status := statusOf(s.t, cmd.Run())
-	return ended{status, out.String(), err.String()}
+	return endedWith(status, out.String(), err.String())
+}
+
+// endedWith takes the warnings off the errors.
+func endedWith(status int, out, err string) ended {
+	e := ended{status: status, out: out}
+	for line := range strings.Lines(err) {
+		if strings.HasPrefix(line, "nexus-sim: warning: ") {
+			e.warnings += line
+		} else {
+			e.err += line
+		}
+	}
+	return e
 }
 
 // statusOf is the exit status that an error of exec says; -1 is that of a
@@ -329,5 +344,5 @@ func (l *live) wait() ended {
 	for line := range l.lines {
 		out.WriteString(line + "\n")
 	}
-	return ended{statusOf(l.s.t, l.cmd.Wait()), out.String(), l.err.String()}
+	return endedWith(statusOf(l.s.t, l.cmd.Wait()), out.String(), l.err.String())
 }

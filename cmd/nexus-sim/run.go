@@ -136,6 +136,7 @@ func loadManifest(name string) (*scenario.Manifest, error) {
 // runOrdinary plays on goroutines, with real time and disk.
 func runOrdinary(f runFlags, s *scenario.Scenario, p *printer, std streams) error {
 	warnMode(p, std.err)
+	warnMemory(std.err)
 	if f.state == "" {
 		dir, err := os.MkdirTemp("", "nexus-sim-")
 		if err != nil {

@@ -67,6 +67,7 @@ const shellHelp = `A line is a verb with its arguments; Tab completes, the arrow
 func (sh *shell) run(cfg machine.Config, std streams) error {
 	p := &printer{out: sh.out}
 	warnMode(p, std.err)
+	warnMemory(std.err)
 	console := script.NewConsole(p.marker)
 	cfg.Boot.Console, cfg.Boot.Crash, cfg.Boot.Report = console, p.crash, p.note
 	sh.machine = machine.New(cfg)

@@ -20,9 +20,23 @@ func Map(n int) (mem []byte, release func()) {
 	}
 	return mem, func() {
 		Wipe(mem)
-		if unix.Munmap(mem) != nil {
-			panic("secret: memory that is not mapped")
-		}
+		unmap(mem)
+	}
+}
+
+// Lockable says what would not be so with n bytes of Map's, as Lock does of the
+// pool. It tries, which takes as long as clearing them.
+func Lockable(n int) error {
+	mem, fault := mapped(n)
+	if mem != nil {
+		unmap(mem)
+	}
+	return fault
+}
+
+func unmap(mem []byte) {
+	if unix.Munmap(mem) != nil {
+		panic("secret: memory that is not mapped")
 	}
 }
 

@@ -219,6 +219,9 @@ func unlocked(t *testing.T) {
 	mem, release := Map(1 << 20)
 	mem[len(mem)-1] = 1
 	release()
+	if Lockable(64<<10) != nil || Lockable(65<<10) == nil {
+		t.Errorf("of 64 KiB, 64 can be locked: %v; and 65: %v", Lockable(64<<10), Lockable(65<<10))
+	}
 }
 
 // TestNoMemory is the pool of a process that gets no mapping.

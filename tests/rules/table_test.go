@@ -85,7 +85,7 @@ var table = []row{
 	{"cmd/trace", "cmd/script ipc ipc/wire capability",
 		"writes down what happened, and draws it"},
 	{"cmd/nexus-sim", "cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
-		"tests/modelrun golang.org/x/sys/unix golang.org/x/term " + naming,
+		"tests/modelrun services/secret golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it; " +
 			"kept disagreements are replayed by what finds them, tests/modelrun, which the doors hold for therefore"},
 
