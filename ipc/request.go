@@ -24,6 +24,15 @@ type EventHandler interface {
 	Event(ctx context.Context, ev Event)
 }
 
+// Forgetter is a Service that has secrets in memory. Forget wipes them when the
+// instance is over: it has crashed, before anybody is told, or its task has
+// exited. It is called with nothing of the service running, perhaps more than
+// once, and must not call the kernel. Handlers that were parked run out after
+// it, and have no kernel calls either.
+type Forgetter interface {
+	Forget()
+}
+
 // Event is news from the kernel, delivered in order and never dropped. Sealing
 // a session is not complete before its handlers have returned.
 type Event struct {

@@ -366,6 +366,7 @@ func (t *Task) Crash() {
 // crash happens in one go: nobody who was told can see a session that is not
 // void yet.
 func (k *Kernel) crash(t *Task) {
+	t.forget()
 	k.stats.Crashes++
 	k.ring.add(TraceEvent{Time: k.now, From: t.id, Kind: TraceCrash})
 	t.ready = false
@@ -403,5 +404,13 @@ func (t *Task) Retire() bool {
 		w.stop()
 	}
 	t.idle = nil
+	t.forget()
 	return true
+}
+
+// forget has the service wipe what it keeps; the caller has the lock.
+func (t *Task) forget() {
+	if f, ok := t.service.(Forgetter); ok {
+		f.Forget()
+	}
 }

@@ -30,7 +30,10 @@ type Service struct {
 	locks    locks
 }
 
-var _ ipc.EventHandler = (*Service)(nil)
+var (
+	_ ipc.EventHandler = (*Service)(nil)
+	_ ipc.Forgetter    = (*Service)(nil)
+)
 
 // New makes an instance without any keys; boot hosts it on t.
 func New(t *ipc.Task, cfg Config) ipc.Service {

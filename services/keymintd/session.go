@@ -94,6 +94,18 @@ func (s *Service) seal(sess *session) {
 	s.locks.freed.Broadcast()
 }
 
+// Forget wipes the keys of everybody. Sessions and accounts stay where they
+// are, for handlers that run out; what they find there is gone.
+func (s *Service) Forget() {
+	for _, sess := range s.sessions {
+		sess.sealed = true
+	}
+	for _, acct := range s.accounts {
+		acct.wipe()
+	}
+	clear(s.entropy.left)
+}
+
 // access is a request that its session's keys may serve.
 type access struct {
 	*session

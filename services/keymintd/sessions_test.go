@@ -319,6 +319,9 @@ func TestCrashLosesAllKeys(t *testing.T) {
 		broken.sessions[sa.sid].acct.rootKeys.names.Wipe() // Its next use is a programmer's error.
 		_, err := sa.app("other").key(ctx)
 		expect(t, "the request that crashes the service", err, ipc.Unavailable)
+		if n := secret.ReadStats().InUse - w.secrets; n != 0 {
+			t.Errorf("%d secrets are in use after the crash", n)
+		}
 		for _, s := range []*seat{sa, sb} {
 			_, err := s.app("demo").open(ctx, 1, record[s])
 			expect(t, "after the crash", err, ipc.Sealed)
