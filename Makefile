@@ -44,10 +44,10 @@ build: ## build bin/nexus-sim
 sim: ## build bin/nexus-sim-insecure, the same with chance from a seed
 	$(GO) build -trimpath -ldflags '$(STAMP)' -tags $(TAG) -o bin/nexus-sim-insecure ./cmd/nexus-sim
 
-test: ## run all tests, then those of the insecure_deterministic mode, then the schemas'
+test: ## run all tests, then those of the insecure_deterministic mode, then the schemas and Wycheproof's vectors
 	$(GO) test ./...
 	$(if $(TAGGED),$(GO) test -tags $(TAG) $(addprefix ./,$(TAGGED)))
-	cd $(PEERS) && $(GO) test ./schema
+	cd $(PEERS) && $(GO) test ./schema ./wycheproof
 
 explore: sim ## look for seeds under which a promise is not kept: SEEDS, FAULTS
 	bin/nexus-sim-insecure explore --seeds $(SEEDS) --faults $(FAULTS)
