@@ -27,6 +27,7 @@ type bootFlags struct {
 	until   string
 	policy  string
 	audit   string
+	argon   identityd.Params
 	timeout time.Duration
 	json    bool
 }
@@ -39,8 +40,12 @@ func parseBoot(args []string, std streams) (f bootFlags, err error) {
 	set.DurationVar(&f.timeout, "timeout", 0, "give up after this `time`, as 500ms or 1m; 0 is never, or 30s with --until-marker")
 	set.StringVar(&f.policy, "policy", "", "policy `file` in TOML instead of the shipped one")
 	set.StringVar(&f.audit, "audit", "", auditHelp)
+	argon := set.String("argon", "", argonHelp)
 	set.BoolVar(&f.json, "json", false, "print one JSON object a line")
 	given, err := parse(set, args, std)
+	if err == nil {
+		f.argon, err = parseArgon(*argon)
+	}
 	switch {
 	case err != nil:
 		return f, err
@@ -77,6 +82,7 @@ func bootAndRun(f bootFlags, p *printer, std streams) error {
 	warnMemory(std.err)
 	console := script.NewConsole(p.marker)
 	cfg := shipped()
+	cfg.Argon = f.argon
 	cfg.Console, cfg.Report, cfg.Crash = console, p.note, p.crash
 	var err error
 	if f.policy != "" {

@@ -48,6 +48,7 @@ func commands() []command {
 		{"trace", "draw a trace: for Mermaid, for Perfetto, or as text", runTrace},
 		{"explain", "say in words why a request was refused, from a file of --audit", runExplain},
 		{"explore", "look for seeds under which a promise is not kept", runExplore},
+		{"calibrate", "find out what Argon2id may cost on this machine", runCalibrate},
 		{"shell", "a prompt with the verbs of scripts", runShell},
 		{"grants", "draw who may call whom, as a Mermaid diagram", runGrants},
 		{"demo", "boot, show the keychain, kill the OS in the middle of puts, boot again", runDemo},
@@ -97,7 +98,7 @@ func dispatch(args []string, std streams) error {
 func help(w io.Writer) {
 	fmt.Fprintln(w, "nexus-sim boots the simulated OS. Commands:")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.help)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.help)
 	}
 	fmt.Fprintln(w, "\n`nexus-sim COMMAND -h` lists a command's flags.")
 }
