@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"nexus.internal/os/services/identityd"
-	"nexus.internal/os/services/identityd/userdb"
 )
 
 const argonHelp = "`parameters` of Argon2id for credentials that are set from now on: KiB,passes,lanes, as calibrate prints them"
@@ -17,12 +16,12 @@ const argonHelp = "`parameters` of Argon2id for credentials that are set from no
 func runCalibrate(args []string, std streams) error {
 	set := newFlags("calibrate")
 	target := set.Duration("time", 500*time.Millisecond, "how long one login may take, as `time`")
-	most := set.Uint("memory-max", userdb.MaxMemoryKiB>>10, "`MiB` of memory that one login may take")
+	most := set.Uint("memory-max", identityd.MaxMemoryKiB>>10, "`MiB` of memory that one login may take")
 	if _, err := parse(set, args, std); err != nil {
 		return err
 	}
-	if *target <= 0 || *most == 0 || *most > userdb.MaxMemoryKiB>>10 {
-		return fmt.Errorf("%w: calibrate: --time is more than 0, and --memory-max 1 to %d MiB", errUsage, userdb.MaxMemoryKiB>>10)
+	if *target <= 0 || *most == 0 || *most > identityd.MaxMemoryKiB>>10 {
+		return fmt.Errorf("%w: calibrate: --time is more than 0, and --memory-max 1 to %d MiB", errUsage, identityd.MaxMemoryKiB>>10)
 	}
 	p := identityd.Calibrate(*target, uint32(*most)<<10, func(p identityd.Params) time.Duration {
 		took := min(spend(p), spend(p)) // Once more, because others use the machine too.

@@ -21,7 +21,7 @@ func TestCalibrate(t *testing.T) {
 		t.Errorf("without time: status %d, %q", e.status, e.out)
 	}
 	s.boot("create-user alice pin 271828\n", "--argon", "19456,3,1")
-	file, err := os.ReadFile(filepath.Join(s.dir, "os", "identity", "users.db"))
+	file, err := os.ReadFile(filepath.Join(s.dir, "os", "state", "identity", "users.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

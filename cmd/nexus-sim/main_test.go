@@ -291,7 +291,7 @@ func (s *sim) start(args ...string) *live {
 	if err := l.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	l.lines = make(chan string, 1<<20) // More than any run here prints.
+	l.lines = make(chan string, 1<<16) // More than any run here prints.
 	go func() {
 		defer close(l.lines)
 		all := newLines(out)
@@ -299,9 +299,10 @@ func (s *sim) start(args ...string) *live {
 			l.lines <- all.Text()
 		}
 	}()
+	cmd := l.cmd // And not l, with all its lines.
 	s.t.Cleanup(func() {
-		_ = l.cmd.Process.Kill() // A test that went well has ended it.
-		_ = l.cmd.Wait()
+		_ = cmd.Process.Kill() // A test that went well has ended it.
+		_ = cmd.Wait()
 	})
 	l.await("keystore: ready")
 	return l

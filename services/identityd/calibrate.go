@@ -7,6 +7,9 @@ import (
 	"nexus.internal/os/services/secret"
 )
 
+// MaxMemoryKiB is the most memory that Argon2id may be given.
+const MaxMemoryKiB = userdb.MaxMemoryKiB
+
 // Calibrate finds the most that one run of Argon2id may cost, from Floor on: at
 // first twice the memory again and again, because memory is what a farm has least
 // of, as long as it is at most memoryKiB and a run takes at most target; then more
