@@ -39,7 +39,11 @@ func some(rnd *rand.Rand, n int) []byte {
 
 func TestLikeTheLibrary(t *testing.T) {
 	rnd := newRandom(t)
-	for range 300 {
+	sets := 300
+	if race {
+		sets = 20
+	}
+	for range sets {
 		lanes := 1 + rnd.Intn(5)
 		memory := MinMemoryPerLane*lanes + rnd.Intn(600)
 		check(t, some(rnd, rnd.Intn(140)), some(rnd, rnd.Intn(40)), uint32(1+rnd.Intn(4)), uint32(memory), uint8(lanes))
@@ -59,6 +63,9 @@ func TestEdges(t *testing.T) {
 }
 
 func TestShippedParameters(t *testing.T) {
+	if race {
+		t.Skip("there is one goroutine, and this takes long")
+	}
 	check(t, []byte("correct horse"), []byte("0123456789abcdef"), 2, 19456, 1)
 }
 
