@@ -79,7 +79,7 @@ var table = []row{
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
 				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal})},
 			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Takes: true, Ops: needing(appRights,
-				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment)},
+				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID)},
 			wire.FacetKeys: {Name: "keys", Depth: 64, Parallel: 64, Ops: []ipc.Op{
 				{Code: wire.OpGenerateKey, Need: capability.Generate},
 				{Code: wire.OpPublicKey, Need: capability.Generate | capability.Sign},

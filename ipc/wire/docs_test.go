@@ -21,7 +21,7 @@ func TestDocumentedOpcodes(t *testing.T) {
 		"OpCreateRoot": OpCreateRoot, "OpAddProtector": OpAddProtector, "OpKeepProtectors": OpKeepProtectors,
 		"OpRemoveRoot": OpRemoveRoot, "OpUnsealKeys": OpUnsealKeys, "OpSealKeys": OpSealKeys,
 		"OpAppKey": OpAppKey, "OpSealRecord": OpSealRecord, "OpOpenRecord": OpOpenRecord, "OpSealSegment": OpSealSegment,
-		"OpOpenSegment": OpOpenSegment, "OpGenerateKey": OpGenerateKey, "OpPublicKey": OpPublicKey, "OpSign": OpSign,
+		"OpOpenSegment": OpOpenSegment, "OpVaultID": OpVaultID, "OpGenerateKey": OpGenerateKey, "OpPublicKey": OpPublicKey, "OpSign": OpSign,
 		"OpListKeys": OpListKeys, "OpDeleteKey": OpDeleteKey, "OpWrapKey": OpWrapKey, "OpUnwrapKey": OpUnwrapKey,
 		"OpPut": OpPut, "OpGet": OpGet, "OpDelete": OpDelete, "OpList": OpList, "OpOpenVault": OpOpenVault, "OpForgetVault": OpForgetVault,
 		"OpKS1": OpKS1, "OpRoute": OpRoute,

@@ -1204,6 +1204,87 @@ func (x *OpenSegmentReply) GetSize() uint32 {
 	return 0
 }
 
+// VaultID answers 32 random bytes, which name a vault that is about to be made. (vault)
+type VaultIDRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultIDRequest) Reset() {
+	*x = VaultIDRequest{}
+	mi := &file_keymint_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultIDRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultIDRequest) ProtoMessage() {}
+
+func (x *VaultIDRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultIDRequest.ProtoReflect.Descriptor instead.
+func (*VaultIDRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{23}
+}
+
+type VaultIDReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultIDReply) Reset() {
+	*x = VaultIDReply{}
+	mi := &file_keymint_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultIDReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultIDReply) ProtoMessage() {}
+
+func (x *VaultIDReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultIDReply.ProtoReflect.Descriptor instead.
+func (*VaultIDReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *VaultIDReply) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
 // GenerateKey makes an Ed25519 key of the stamped app. (keys)
 type GenerateKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1214,7 +1295,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1307,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1320,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{23}
+	return file_keymint_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GenerateKeyRequest) GetName() string {
@@ -1258,7 +1339,7 @@ type GenerateKeyReply struct {
 
 func (x *GenerateKeyReply) Reset() {
 	*x = GenerateKeyReply{}
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1351,7 @@ func (x *GenerateKeyReply) String() string {
 func (*GenerateKeyReply) ProtoMessage() {}
 
 func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1364,7 @@ func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyReply.ProtoReflect.Descriptor instead.
 func (*GenerateKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{24}
+	return file_keymint_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GenerateKeyReply) GetPublic() []byte {
@@ -1302,7 +1383,7 @@ type PublicKeyRequest struct {
 
 func (x *PublicKeyRequest) Reset() {
 	*x = PublicKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1395,7 @@ func (x *PublicKeyRequest) String() string {
 func (*PublicKeyRequest) ProtoMessage() {}
 
 func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1408,7 @@ func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyRequest.ProtoReflect.Descriptor instead.
 func (*PublicKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{25}
+	return file_keymint_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PublicKeyRequest) GetName() string {
@@ -1346,7 +1427,7 @@ type PublicKeyReply struct {
 
 func (x *PublicKeyReply) Reset() {
 	*x = PublicKeyReply{}
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1439,7 @@ func (x *PublicKeyReply) String() string {
 func (*PublicKeyReply) ProtoMessage() {}
 
 func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1452,7 @@ func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyReply.ProtoReflect.Descriptor instead.
 func (*PublicKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{26}
+	return file_keymint_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PublicKeyReply) GetPublic() []byte {
@@ -1392,7 +1473,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1485,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1498,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{27}
+	return file_keymint_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignRequest) GetName() string {
@@ -1443,7 +1524,7 @@ type SignReply struct {
 
 func (x *SignReply) Reset() {
 	*x = SignReply{}
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1536,7 @@ func (x *SignReply) String() string {
 func (*SignReply) ProtoMessage() {}
 
 func (x *SignReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1549,7 @@ func (x *SignReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignReply.ProtoReflect.Descriptor instead.
 func (*SignReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{28}
+	return file_keymint_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignReply) GetSignature() []byte {
@@ -1487,7 +1568,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1580,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1593,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{29}
+	return file_keymint_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListKeysRequest) GetAfter() string {
@@ -1532,7 +1613,7 @@ type ListKeysReply struct {
 
 func (x *ListKeysReply) Reset() {
 	*x = ListKeysReply{}
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1625,7 @@ func (x *ListKeysReply) String() string {
 func (*ListKeysReply) ProtoMessage() {}
 
 func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1638,7 @@ func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysReply.ProtoReflect.Descriptor instead.
 func (*ListKeysReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{30}
+	return file_keymint_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListKeysReply) GetNames() []string {
@@ -1583,7 +1664,7 @@ type DeleteKeyRequest struct {
 
 func (x *DeleteKeyRequest) Reset() {
 	*x = DeleteKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1676,7 @@ func (x *DeleteKeyRequest) String() string {
 func (*DeleteKeyRequest) ProtoMessage() {}
 
 func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1689,7 @@ func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{31}
+	return file_keymint_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteKeyRequest) GetName() string {
@@ -1626,7 +1707,7 @@ type DeleteKeyReply struct {
 
 func (x *DeleteKeyReply) Reset() {
 	*x = DeleteKeyReply{}
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1719,7 @@ func (x *DeleteKeyReply) String() string {
 func (*DeleteKeyReply) ProtoMessage() {}
 
 func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1732,7 @@ func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyReply.ProtoReflect.Descriptor instead.
 func (*DeleteKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{32}
+	return file_keymint_proto_rawDescGZIP(), []int{34}
 }
 
 // WrapKey answers the key as a blob that only the same user and app can unwrap.
@@ -1664,7 +1745,7 @@ type WrapKeyRequest struct {
 
 func (x *WrapKeyRequest) Reset() {
 	*x = WrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1757,7 @@ func (x *WrapKeyRequest) String() string {
 func (*WrapKeyRequest) ProtoMessage() {}
 
 func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1770,7 @@ func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*WrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{33}
+	return file_keymint_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WrapKeyRequest) GetName() string {
@@ -1708,7 +1789,7 @@ type WrapKeyReply struct {
 
 func (x *WrapKeyReply) Reset() {
 	*x = WrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1801,7 @@ func (x *WrapKeyReply) String() string {
 func (*WrapKeyReply) ProtoMessage() {}
 
 func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1814,7 @@ func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyReply.ProtoReflect.Descriptor instead.
 func (*WrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{34}
+	return file_keymint_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WrapKeyReply) GetBlob() []byte {
@@ -1754,7 +1835,7 @@ type UnwrapKeyRequest struct {
 
 func (x *UnwrapKeyRequest) Reset() {
 	*x = UnwrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +1847,7 @@ func (x *UnwrapKeyRequest) String() string {
 func (*UnwrapKeyRequest) ProtoMessage() {}
 
 func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +1860,7 @@ func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{35}
+	return file_keymint_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UnwrapKeyRequest) GetName() string {
@@ -1805,7 +1886,7 @@ type UnwrapKeyReply struct {
 
 func (x *UnwrapKeyReply) Reset() {
 	*x = UnwrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1898,7 @@ func (x *UnwrapKeyReply) String() string {
 func (*UnwrapKeyReply) ProtoMessage() {}
 
 func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1911,7 @@ func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyReply.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{36}
+	return file_keymint_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnwrapKeyReply) GetPublic() []byte {
@@ -1909,7 +1990,10 @@ const file_keymint_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\rR\x04size\":\n" +
 	"\x10OpenSegmentReply\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\rR\x04size\"(\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"\x10\n" +
+	"\x0eVaultIDRequest\"\x1e\n" +
+	"\fVaultIDReply\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"(\n" +
 	"\x12GenerateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"*\n" +
 	"\x10GenerateKeyReply\x12\x16\n" +
@@ -1953,7 +2037,7 @@ func file_keymint_proto_rawDescGZIP() []byte {
 	return file_keymint_proto_rawDescData
 }
 
-var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_keymint_proto_goTypes = []any{
 	(*Protector)(nil),             // 0: nexus.os.v1.Protector
 	(*CreateRootRequest)(nil),     // 1: nexus.os.v1.CreateRootRequest
@@ -1978,20 +2062,22 @@ var file_keymint_proto_goTypes = []any{
 	(*SealSegmentReply)(nil),      // 20: nexus.os.v1.SealSegmentReply
 	(*OpenSegmentRequest)(nil),    // 21: nexus.os.v1.OpenSegmentRequest
 	(*OpenSegmentReply)(nil),      // 22: nexus.os.v1.OpenSegmentReply
-	(*GenerateKeyRequest)(nil),    // 23: nexus.os.v1.GenerateKeyRequest
-	(*GenerateKeyReply)(nil),      // 24: nexus.os.v1.GenerateKeyReply
-	(*PublicKeyRequest)(nil),      // 25: nexus.os.v1.PublicKeyRequest
-	(*PublicKeyReply)(nil),        // 26: nexus.os.v1.PublicKeyReply
-	(*SignRequest)(nil),           // 27: nexus.os.v1.SignRequest
-	(*SignReply)(nil),             // 28: nexus.os.v1.SignReply
-	(*ListKeysRequest)(nil),       // 29: nexus.os.v1.ListKeysRequest
-	(*ListKeysReply)(nil),         // 30: nexus.os.v1.ListKeysReply
-	(*DeleteKeyRequest)(nil),      // 31: nexus.os.v1.DeleteKeyRequest
-	(*DeleteKeyReply)(nil),        // 32: nexus.os.v1.DeleteKeyReply
-	(*WrapKeyRequest)(nil),        // 33: nexus.os.v1.WrapKeyRequest
-	(*WrapKeyReply)(nil),          // 34: nexus.os.v1.WrapKeyReply
-	(*UnwrapKeyRequest)(nil),      // 35: nexus.os.v1.UnwrapKeyRequest
-	(*UnwrapKeyReply)(nil),        // 36: nexus.os.v1.UnwrapKeyReply
+	(*VaultIDRequest)(nil),        // 23: nexus.os.v1.VaultIDRequest
+	(*VaultIDReply)(nil),          // 24: nexus.os.v1.VaultIDReply
+	(*GenerateKeyRequest)(nil),    // 25: nexus.os.v1.GenerateKeyRequest
+	(*GenerateKeyReply)(nil),      // 26: nexus.os.v1.GenerateKeyReply
+	(*PublicKeyRequest)(nil),      // 27: nexus.os.v1.PublicKeyRequest
+	(*PublicKeyReply)(nil),        // 28: nexus.os.v1.PublicKeyReply
+	(*SignRequest)(nil),           // 29: nexus.os.v1.SignRequest
+	(*SignReply)(nil),             // 30: nexus.os.v1.SignReply
+	(*ListKeysRequest)(nil),       // 31: nexus.os.v1.ListKeysRequest
+	(*ListKeysReply)(nil),         // 32: nexus.os.v1.ListKeysReply
+	(*DeleteKeyRequest)(nil),      // 33: nexus.os.v1.DeleteKeyRequest
+	(*DeleteKeyReply)(nil),        // 34: nexus.os.v1.DeleteKeyReply
+	(*WrapKeyRequest)(nil),        // 35: nexus.os.v1.WrapKeyRequest
+	(*WrapKeyReply)(nil),          // 36: nexus.os.v1.WrapKeyReply
+	(*UnwrapKeyRequest)(nil),      // 37: nexus.os.v1.UnwrapKeyRequest
+	(*UnwrapKeyReply)(nil),        // 38: nexus.os.v1.UnwrapKeyReply
 }
 var file_keymint_proto_depIdxs = []int32{
 	0, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
@@ -2016,7 +2102,7 @@ func file_keymint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keymint_proto_rawDesc), len(file_keymint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -345,6 +345,7 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[OpenRecordRequest, OpenRecordReply](&mint, OpOpenRecord, seen)
 	serve[SealSegmentRequest, SealSegmentReply](&mint, OpSealSegment, seen)
 	serve[OpenSegmentRequest, OpenSegmentReply](&mint, OpOpenSegment, seen)
+	serve[VaultIDRequest, VaultIDReply](&mint, OpVaultID, seen)
 	serve[GenerateKeyRequest, GenerateKeyReply](&mint, OpGenerateKey, seen)
 	serve[PublicKeyRequest, PublicKeyReply](&mint, OpPublicKey, seen)
 	serve[SignRequest, SignReply](&mint, OpSign, seen)

@@ -59,6 +59,7 @@ const (
 	OpOpenRecord
 	OpSealSegment
 	OpOpenSegment
+	OpVaultID
 )
 
 // Opcodes of keymintd's keys facet.
@@ -121,7 +122,7 @@ var operations = map[string]map[string]uint16{
 		"CreateRoot": OpCreateRoot, "AddProtector": OpAddProtector, "KeepProtectors": OpKeepProtectors,
 		"RemoveRoot": OpRemoveRoot, "UnsealKeys": OpUnsealKeys, "SealKeys": OpSealKeys,
 		"AppKey": OpAppKey, "SealRecord": OpSealRecord, "OpenRecord": OpOpenRecord,
-		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment,
+		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment, "VaultID": OpVaultID,
 		"GenerateKey": OpGenerateKey, "PublicKey": OpPublicKey, "Sign": OpSign, "ListKeys": OpListKeys,
 		"DeleteKey": OpDeleteKey, "WrapKey": OpWrapKey, "UnwrapKey": OpUnwrapKey,
 	},

@@ -45,7 +45,7 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 	}})
 	const any = capability.Put | capability.Get | capability.Del | capability.List
 	var ops []ipc.Op
-	for op := wire.OpAppKey; op <= wire.OpOpenSegment; op++ {
+	for op := wire.OpAppKey; op <= wire.OpVaultID; op++ {
 		ops = append(ops, ipc.Op{Code: op, Need: any})
 	}
 	vault := r.Endpoint(mint, ipc.EndpointSpec{Depth: 256, Parallel: 256, Ops: ops})

@@ -56,7 +56,8 @@ func (e *entropy) fill(ctx context.Context) error {
 	return nil
 }
 
-// forKey answers KeySize bytes to make a key, a seed or a salt of. It parks.
+// forKey answers KeySize bytes to make a key, a seed, a salt or an id of. It
+// parks.
 func (e *entropy) forKey(ctx context.Context) (*secret.Bytes, error) {
 	return e.fetch(ctx, KeySize)
 }

@@ -492,3 +492,29 @@ func TestOnGoroutines(t *testing.T) {
 		s.lock(ctx)
 	})
 }
+
+func TestVaultIDs(t *testing.T) {
+	w := boot(t, 1, simdisk.New())
+	ask := func(ctx context.Context, a *app) ([]byte, error) {
+		var p wire.VaultIDReply
+		err := a.onVault(ctx, wire.OpVaultID, &wire.VaultIDRequest{}, &p)
+		return p.Id, err
+	}
+	w.do(func(ctx context.Context) {
+		s := w.unsealed(ctx, alice)
+		one, err := ask(ctx, s.app("demo"))
+		expect(t, "an id", err, nil)
+		two, err := ask(ctx, s.app("demo"))
+		expect(t, "another one", err, nil)
+		if len(one) != 32 || len(two) != 32 || bytes.Equal(one, two) {
+			t.Errorf("ids %x and %x", one, two)
+		}
+		s.lock(ctx)
+		_, err = ask(ctx, s.app("demo"))
+		expect(t, "an id for a locked session", err, ipc.Sealed)
+		w.chance.fail = true
+		expect(t, "unseal", s.unseal(ctx, guard(1, "password")), nil)
+		_, err = ask(ctx, s.app("demo"))
+		expect(t, "an id without chance", err, ipc.Unavailable)
+	})
+}

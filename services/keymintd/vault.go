@@ -17,6 +17,20 @@ func (s *Service) vault(m *wire.Mux) {
 	wire.OnObject(m, wire.OpOpenRecord, s.openRecord)
 	wire.OnObject(m, wire.OpSealSegment, s.sealSegment)
 	wire.OnObject(m, wire.OpOpenSegment, s.openSegment)
+	wire.On(m, wire.OpVaultID, s.vaultID)
+}
+
+// vaultID answers the id of a vault that is about to be made. It is no secret:
+// what it is for is that no two vaults have the same.
+func (s *Service) vaultID(ctx context.Context, r *ipc.Request, _ *wire.VaultIDRequest) (*wire.VaultIDReply, error) {
+	if _, err := s.unsealed(r); err != nil {
+		return nil, err
+	}
+	id, err := s.entropy.forKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.VaultIDReply{Id: id.Expose()}, nil
 }
 
 func (s *Service) appKey(ctx context.Context, r *ipc.Request, q *wire.AppKeyRequest) (*wire.AppKeyReply, error) {

@@ -25,7 +25,7 @@ func (s *service) tidy(ctx context.Context, req *ipc.Request, v *userVault) {
 // everything as it was.
 func (s *service) compact(ctx context.Context, req *ipc.Request, v *userVault) error {
 	b := vault.NewFile(v.end)
-	groups, err := s.seal(ctx, req, b, v.index.Snapshot())
+	groups, err := s.seal(ctx, req, b, v.index.Snapshot(v.end.Vault))
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,10 @@ import (
 	"nexus.internal/os/tests/rig"
 )
 
-// vaultHeaderOfVersion2 is a header of the future, with a right checksum.
-func vaultHeaderOfVersion2(h []byte) []byte {
+// vaultHeaderOfVersion1 is a header of the future, with a right checksum.
+func vaultHeaderOfVersion1(h []byte) []byte {
 	h = append([]byte(nil), h...)
-	h[4] = 2
+	h[4] = 1
 	binary.LittleEndian.PutUint32(h[68:], crc32.Checksum(h[:68], crc32.MakeTable(crc32.Castagnoli)))
 	return h
 }

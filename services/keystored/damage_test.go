@@ -330,7 +330,7 @@ func TestOtherVersion(t *testing.T) {
 	good, _ := stored(t)
 	d := good.Clone()
 	kv := read(t, d, kvPath)
-	h := vaultHeaderOfVersion2(kv[:vault.HeaderSize])
+	h := vaultHeaderOfVersion1(kv[:vault.HeaderSize])
 	write(t, d, kvPath, append(h, kv[vault.HeaderSize:]...))
 	before := files(t, d)
 	s := reboot(t, d)

@@ -49,8 +49,12 @@ func (v *userVault) headDamaged() error {
 // create makes a new vault. identityd says so only while no vault of the user
 // can be anywhere.
 func (s *service) create(ctx context.Context, req *ipc.Request, v *userVault) error {
-	b := vault.NewFile(vault.Point{})
-	if _, err := s.seal(ctx, req, b, []vault.Record{{Kind: vault.Base}}); err != nil {
+	id, err := s.vaultID(ctx, req)
+	if err != nil {
+		return err
+	}
+	b := vault.NewFile(vault.NewVault(id))
+	if _, err := s.seal(ctx, req, b, v.index.Snapshot(id)); err != nil {
 		return err
 	}
 	head, err := s.sealHead(ctx, req, b.End())

@@ -36,6 +36,7 @@ func newMint(t *ipc.Task) *mint {
 	wire.OnObject(&m.mux, wire.OpOpenRecord, m.openRecord)
 	wire.OnObject(&m.mux, wire.OpSealSegment, m.sealSegment)
 	wire.OnObject(&m.mux, wire.OpOpenSegment, m.openSegment)
+	wire.On(&m.mux, wire.OpVaultID, m.vaultID)
 	return m
 }
 
@@ -162,6 +163,12 @@ func (m *mint) openRecord(_ context.Context, r *ipc.Request, q *wire.OpenRecordR
 	}
 	p.Value, p.Size, err = wire.Deliver(r, p.Value, q.Size > 0)
 	return p, err
+}
+
+// vaultID answers another id for each vault of the boot.
+func (m *mint) vaultID(_ context.Context, r *ipc.Request, _ *wire.VaultIDRequest) (*wire.VaultIDReply, error) {
+	n := binary.LittleEndian.AppendUint64(nil, uint64(m.count(wire.OpVaultID)))
+	return &wire.VaultIDReply{Id: append(proof([]byte("vault"), userOf(r.Stamp), n), make([]byte, 16)...)}, nil
 }
 
 func (m *mint) sealSegment(_ context.Context, r *ipc.Request, q *wire.SealSegmentRequest) (*wire.SealSegmentReply, error) {

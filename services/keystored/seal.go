@@ -51,6 +51,18 @@ func (s *service) writeHead(ctx context.Context, v *userVault) error {
 	return nil
 }
 
+// vaultID answers the id of a new vault. keystored has no chance of its own.
+func (s *service) vaultID(ctx context.Context, req *ipc.Request) (vault.ID, error) {
+	var p wire.VaultIDReply
+	if err := s.mint(ctx, req, wire.OpVaultID, ipc.NoSlot, &wire.VaultIDRequest{}, &p); err != nil {
+		return vault.ID{}, err
+	}
+	if len(p.Id) != len(vault.ID{}) {
+		return vault.ID{}, ipc.Unavailable
+	}
+	return vault.ID(p.Id), nil
+}
+
 // The following three call keymintd: what fits a frame goes in one, and what does
 // not in a memory object.
 

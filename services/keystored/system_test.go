@@ -153,7 +153,7 @@ func (s *system) hostMint(files ipc.Slot) ipc.Slot {
 }
 
 func vaultOps() (ops []ipc.Op) {
-	for op := wire.OpAppKey; op <= wire.OpOpenSegment; op++ {
+	for op := wire.OpAppKey; op <= wire.OpVaultID; op++ {
 		ops = append(ops, ipc.Op{Code: op, Need: appRights})
 	}
 	return ops

@@ -36,7 +36,7 @@ func NewBatch(p Point) *Batch {
 }
 
 // NewFile begins the first batch of a file that continues the history after p:
-// a compaction's, or a new vault's with the zero Point.
+// a compaction's, or a new vault's after NewVault.
 func NewFile(p Point) *Batch {
 	p.Length = 0
 	return NewBatch(p)
@@ -74,6 +74,7 @@ func (b *Batch) Add(header, sealed []byte) error {
 		Batch:    h.Batch,
 		Length:   b.end.Length + uint64(len(segment)),
 		Chain:    sha256.Sum256(segment),
+		Vault:    b.end.Vault,
 	}
 	return nil
 }

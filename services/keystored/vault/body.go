@@ -13,19 +13,24 @@ const (
 	Put    RecordKind = 1 // a name has a value
 	Delete RecordKind = 2 // a name has none any more
 	Base   RecordKind = 3 // a file begins
+	Drop   RecordKind = 7 // an app has no names any more
+)
 
-	// largePut is how a Put is written whose ciphertext has more than MaxRecord
-	// bytes. It is no kind of Record.
-	largePut RecordKind = 4
+// How a Put is written that is large, stale or both; none is a kind of Record.
+const (
+	largePut      RecordKind = 4
+	stalePut      RecordKind = 5
+	staleLargePut RecordKind = 6
 )
 
 // Record is one record of a segment's body.
 type Record struct {
 	Kind       RecordKind
-	Key        KeyID
+	Stale      bool  // of a Put: salvaged from behind a gap, so that it may not be the newest of its name
+	Key        KeyID // of a Base: the first bytes of the vault's id
 	Sequence   uint64
 	Supersedes uint64 // sequence of the live record that this one replaces or deletes, 0 for none
-	Usage      uint32 // bytes of name and value; in a Base: how many records follow in its batch
+	Usage      uint32 // bytes of name and value; in a Base: how many records follow in its batch; in a Drop: how many it ends
 	Sealed     []byte // ciphertext under the app's data key
 }
 
@@ -52,17 +57,38 @@ func (r Record) segment() int {
 func (r Record) valid() bool {
 	switch r.Kind {
 	case Put:
+		if r.Stale && r.Supersedes != 0 {
+			return false
+		}
 		most, length := uint32(maxUsage), MaxRecord
 		if r.large() {
 			most, length = maxLargeUsage, MaxLargeRecord
 		}
 		return r.Usage >= 1 && r.Usage <= most && r.sealedOnce(length)
 	case Delete:
-		return r.Usage == 0 && r.Supersedes != 0 && r.sealedOnce(MaxRecord)
+		return r.Usage == 0 && r.Supersedes != 0 && !r.Stale && r.sealedOnce(MaxRecord)
 	case Base:
-		return r.Key == KeyID{} && r.Supersedes == 0 && len(r.Sealed) == 0
+		return r.Key != KeyID{} && r.alone()
+	case Drop:
+		return r.Usage >= 1 && r.Sequence > 0 && r.alone()
 	}
 	return false
+}
+
+// alone says that the record has no ciphertext and is about no other record.
+func (r Record) alone() bool { return r.Supersedes == 0 && len(r.Sealed) == 0 && !r.Stale }
+
+// form is the kind that the record has on the disk.
+func (r Record) form() RecordKind {
+	switch {
+	case r.Stale && r.large():
+		return staleLargePut
+	case r.Stale:
+		return stalePut
+	case r.large():
+		return largePut
+	}
+	return r.Kind
 }
 
 func (r Record) sealedOnce(most int) bool {
@@ -90,11 +116,7 @@ func EncodeBody(records []Record) ([]byte, error) {
 
 // append encodes the record.
 func (r Record) append(b []byte) []byte {
-	kind := r.Kind
-	if r.large() {
-		kind = largePut
-	}
-	b = append(b, byte(kind))
+	b = append(b, byte(r.form()))
 	b = append(b, r.Key[:]...)
 	b = binary.LittleEndian.AppendUint64(b, r.Sequence)
 	b = binary.LittleEndian.AppendUint64(b, r.Supersedes)
@@ -132,12 +154,17 @@ func DecodeBody(b []byte) ([]Record, error) {
 // decodeRecord reads the record at the beginning of b; 0 means that b is short,
 // or that the record is not in the one form that it has.
 func decodeRecord(b []byte) (Record, int) {
-	if len(b) < recordHeader || RecordKind(b[0]) == largePut && len(b) < largeHeader {
+	form := RecordKind(b[0])
+	large, stale := form == largePut || form == staleLargePut, form == stalePut || form == staleLargePut
+	if len(b) < recordHeader || large && len(b) < largeHeader {
 		return Record{}, 0
 	}
-	kind, header, length := RecordKind(b[0]), recordHeader, int64(binary.LittleEndian.Uint16(b[37:]))
-	if kind == largePut {
-		kind, header, length = Put, largeHeader, int64(binary.LittleEndian.Uint32(b[37:]))
+	kind, header, length := form, recordHeader, int64(binary.LittleEndian.Uint16(b[37:]))
+	if large {
+		header, length = largeHeader, int64(binary.LittleEndian.Uint32(b[37:]))
+	}
+	if large || stale {
+		kind = Put
 	}
 	if int64(len(b)) < int64(header)+length || (length > MaxRecord) != (header == largeHeader) {
 		return Record{}, 0
@@ -145,6 +172,7 @@ func decodeRecord(b []byte) (Record, int) {
 	n := header + int(length)
 	return Record{
 		Kind:       kind,
+		Stale:      stale,
 		Key:        KeyID(b[1:17]),
 		Sequence:   binary.LittleEndian.Uint64(b[17:]),
 		Supersedes: binary.LittleEndian.Uint64(b[25:]),

@@ -2,7 +2,7 @@ package vault
 
 import "encoding/binary"
 
-const headBody = 40 // bytes of a head's body before sealing
+const headBody = 72 // bytes of a head's body before sealing
 
 // Point is a place in a vault's history: the end of one segment.
 type Point struct {
@@ -10,14 +10,19 @@ type Point struct {
 	Batch    uint64 // of that segment
 	Length   uint64 // of the file up to its end
 	Chain    Hash   // of that segment
+	Vault    ID     // whose history it is
 }
+
+// NewVault is the point before the first segment of a new vault.
+func NewVault(id ID) Point { return Point{Chain: Hash(id), Vault: id} }
 
 // Head answers the header and the body that a head saying this point consists
 // of; the body is still to be sealed.
 func (p Point) Head() (header [HeaderSize]byte, body []byte) {
 	h := Header{Kind: KindHead, Sequence: p.Sequence, Batch: p.Batch, Sealed: headBody + SealOverhead}
 	body = binary.LittleEndian.AppendUint64(make([]byte, 0, headBody), p.Length)
-	return h.Encode(), append(body, p.Chain[:]...)
+	body = append(body, p.Chain[:]...)
+	return h.Encode(), append(body, p.Vault[:]...)
 }
 
 // HeadSize is the length of a head file.
@@ -49,8 +54,9 @@ func DecodeHead(header, body []byte) (Point, error) {
 		Batch:    h.Batch,
 		Length:   binary.LittleEndian.Uint64(body),
 		Chain:    Hash(body[8:]),
+		Vault:    ID(body[40:]),
 	}
-	if p.Length < HeaderSize+SealOverhead+256 || p.Length > MaxVault {
+	if !p.Vault.valid() || p.Length < HeaderSize+SealOverhead+256 || p.Length > MaxVault {
 		return Point{}, ErrHead
 	}
 	return p, nil

@@ -14,7 +14,7 @@ const (
 	KindHead                    // vault.head
 )
 
-const version = 1
+const version = 2
 
 var (
 	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
@@ -25,6 +25,16 @@ var (
 // Hash is SHA-256 of a whole segment.
 type Hash [32]byte
 
+// ID names one vault, and no other that its user has had or will have. It is
+// random, and stands where segment 1 would have the hash of the one before.
+type ID Hash
+
+// Short is the part of the id that a base record has room for.
+func (id ID) Short() KeyID { return KeyID(id[:len(KeyID{})]) }
+
+// valid says whether the id can be told from none.
+func (id ID) valid() bool { return id.Short() != KeyID{} }
+
 // Header is what stands in clear before a sealed body.
 type Header struct {
 	Kind     Kind
@@ -32,7 +42,7 @@ type Header struct {
 	Batch    uint64 // number of its batch
 	Start    uint64 // file offset at which the batch begins; 0 in a head
 	Sealed   uint32 // bytes that follow the header
-	Chain    Hash   // of the previous segment; zeros in a head
+	Chain    Hash   // of the previous segment; the vault's id in segment 1; zeros in a head
 }
 
 // Encode answers the header's bytes.
@@ -99,7 +109,7 @@ func (h Header) plausible() bool {
 	if h.Kind == KindHead {
 		return body == headBody && h.Start == 0 && h.Chain == Hash{}
 	}
-	if h.Sequence == 1 && (h.Start != 0 || h.Chain != Hash{}) {
+	if h.Sequence == 1 && (h.Start != 0 || !ID(h.Chain).valid()) {
 		return false
 	}
 	return h.Start < MaxVault && body <= MaxLargeBody && isBucket(body)

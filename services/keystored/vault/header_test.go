@@ -148,6 +148,9 @@ func FuzzHead(f *testing.F) {
 	for _, v := range readVectors(f) {
 		if v.kind == "head" && len(v.data) > HeaderSize {
 			f.Add(v.data[:HeaderSize], v.data[HeaderSize:])
+			if body, err := open(v.data[:HeaderSize], v.data[HeaderSize:]); err == nil {
+				f.Add(v.data[:HeaderSize], body)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, header, body []byte) {

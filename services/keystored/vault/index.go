@@ -66,9 +66,10 @@ func (x *Index) Worn(length uint64) bool {
 }
 
 // Snapshot answers what the first batch of a compacted file holds: the base
-// record and every live record as a copy that supersedes nothing.
-func (x *Index) Snapshot() []Record {
-	records := []Record{{Kind: Base, Sequence: x.last, Usage: uint32(len(x.live))}}
+// record of the vault with that id and every live record as a copy that
+// supersedes nothing.
+func (x *Index) Snapshot(id ID) []Record {
+	records := []Record{{Kind: Base, Key: id.Short(), Sequence: x.last, Usage: uint32(len(x.live))}}
 	for _, sequence := range slices.Sorted(maps.Keys(x.live)) {
 		r := x.live[sequence].Record
 		r.Supersedes = 0
@@ -95,6 +96,9 @@ func (x *Index) check(r Record) string {
 	if r.Sequence <= x.last {
 		return "a record sequence that does not ascend"
 	}
+	if r.Kind == Drop && uint64(r.Usage) != x.keys[r.Key].Secrets {
+		return "a record that ends another number of its app's"
+	}
 	return x.checkSuperseded(r)
 }
 
@@ -110,15 +114,25 @@ func (x *Index) checkSuperseded(r Record) string {
 
 // add makes r part of the index. It must have passed check.
 func (x *Index) add(r Record, offset int64) {
-	if old, ok := x.live[r.Supersedes]; ok {
-		x.account(old.Record, -1)
-		delete(x.live, r.Supersedes)
+	x.end(r.Supersedes)
+	if r.Kind == Drop {
+		for _, sequence := range x.Sequences(r.Key) {
+			x.end(sequence)
+		}
 	}
 	if r.Kind == Put {
 		x.account(r, 1)
 		x.live[r.Sequence] = Live{Record: r, Offset: offset}
 	}
 	x.last = max(x.last, r.Sequence)
+}
+
+// end takes the live record of that sequence, if there is one, out of the index.
+func (x *Index) end(sequence uint64) {
+	if old, ok := x.live[sequence]; ok {
+		x.account(old.Record, -1)
+		delete(x.live, sequence)
+	}
 }
 
 // account adds r to the sums n times; n is 1 or -1.

@@ -27,8 +27,8 @@ func content(name, value string) []byte { return []byte(name + "=" + value) }
 
 func newWorld(t *testing.T, rng *rand.Rand) *world {
 	w := &world{t: t, rng: rng, model: map[string]string{}, next: 1}
-	b := NewFile(Point{})
-	addAll(t, b, []Record{{Kind: Base}})
+	b := newFile()
+	addAll(t, b, []Record{base})
 	w.disk, w.head = file(b), b.End()
 	w.reopen()
 	return w
@@ -173,7 +173,7 @@ func (w *world) partial(b *Batch, groups [][]Record, cut int) map[string]string 
 
 func (w *world) compact() {
 	b := NewFile(w.end)
-	for i, g := range addAll(w.t, b, w.index.Snapshot()) {
+	for i, g := range addAll(w.t, b, w.index.Snapshot(testID)) {
 		w.index.Moved(g, b.Offset(i))
 	}
 	w.disk, w.end = file(b), b.End()

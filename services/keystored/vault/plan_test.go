@@ -239,11 +239,11 @@ func TestSequencesAscend(t *testing.T) {
 }
 
 func TestAddRefusesAnotherLength(t *testing.T) {
-	body, err := EncodeBody([]Record{{Kind: Base}})
+	body, err := EncodeBody([]Record{base})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewFile(Point{})
+	b := newFile()
 	header := b.Header(body)
 	if err := b.Add(header, seal(header, body)[1:]); !errors.Is(err, ErrBody) {
 		t.Errorf("a short body: %v", err)
@@ -251,7 +251,7 @@ func TestAddRefusesAnotherLength(t *testing.T) {
 	if err := b.Add(header[1:], seal(header, body)); !errors.Is(err, ErrHeader) {
 		t.Errorf("a short header: %v", err)
 	}
-	if len(b.Segments()) != 0 || b.End() != (Point{}) {
+	if len(b.Segments()) != 0 || b.End() != NewVault(testID) {
 		t.Error("a refused segment was added")
 	}
 }

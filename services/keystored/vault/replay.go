@@ -16,6 +16,7 @@ type Replay struct {
 	count int    // records in its batch
 	since int    // records beyond the head
 
+	vault     ID // as the head says, or the file's first segment without one
 	baseBatch uint64
 	baseLast  uint64 // highest sequence of the base
 	missing   uint32 // records of the base batch that did not come yet
@@ -28,6 +29,8 @@ type Replay struct {
 	done   bool
 	err    error
 }
+
+const anotherVault = "a segment of another vault"
 
 // Segment is a part of the file whose body has to be opened.
 type Segment struct {
@@ -48,6 +51,9 @@ type Result struct {
 // nothing but a new vault's first segment is accepted. The replay keeps data.
 func NewReplay(data []byte, head *Point) *Replay {
 	r := &Replay{data: data, head: head, index: NewIndex(), bad: -1}
+	if head != nil {
+		r.vault = head.Vault
+	}
 	if len(data) > MaxVault {
 		r.damaged(MaxVault, "longer than a vault may be")
 	}
@@ -198,11 +204,15 @@ func (r *Replay) followHead() string {
 		return "a first segment that was not written first"
 	}
 	if r.head == nil {
+		r.vault = ID(h.Chain)
 		if h.Sequence != 1 || int(r.want.Offset)+HeaderSize+int(h.Sealed) != len(r.data) {
 			return "a vault without a head"
 		}
 		r.covered = true
 		return ""
+	}
+	if h.Sequence == 1 && ID(h.Chain) != r.vault {
+		return anotherVault
 	}
 	if h.Sequence <= r.head.Sequence {
 		return ""
@@ -221,6 +231,9 @@ func (r *Replay) apply(record Record) string {
 		if record.Kind != Base {
 			return "a file that does not begin with a base record"
 		}
+		if record.Key != r.vault.Short() {
+			return anotherVault
+		}
 		r.baseBatch, r.baseLast, r.missing = h.Batch, record.Sequence, record.Usage
 		if r.head == nil && record.Sequence != 0 {
 			return "a vault without a head"
@@ -231,6 +244,9 @@ func (r *Replay) apply(record Record) string {
 		return r.applyCopy(record)
 	}
 	r.index.last = max(r.index.last, r.baseLast)
+	if record.Stale {
+		return "a stale record that no salvage wrote"
+	}
 	if reason := r.index.check(record); reason != "" {
 		return reason
 	}
@@ -244,13 +260,13 @@ func (r *Replay) apply(record Record) string {
 	return ""
 }
 
-// applyCopy takes in a record that a compaction copied: a put, because it
-// supersedes nothing.
+// applyCopy takes in a record that a compaction copied: a put that supersedes
+// nothing.
 func (r *Replay) applyCopy(record Record) string {
 	if reason := r.index.check(record); reason != "" {
 		return reason
 	}
-	if r.missing == 0 || record.Supersedes != 0 || record.Sequence > r.baseLast {
+	if r.missing == 0 || record.Kind != Put || record.Supersedes != 0 || record.Sequence > r.baseLast {
 		return "a compaction with a record that it cannot have"
 	}
 	r.missing--
@@ -264,7 +280,7 @@ func (r *Replay) advance() {
 	hash := sha256.New()
 	hash.Write(r.want.Header)
 	hash.Write(r.want.Sealed)
-	r.end = Point{Sequence: r.header.Sequence, Batch: r.header.Batch, Length: end, Chain: Hash(hash.Sum(nil))}
+	r.end = Point{Sequence: r.header.Sequence, Batch: r.header.Batch, Length: end, Chain: Hash(hash.Sum(nil)), Vault: r.vault}
 	r.start = r.header.Start
 	if r.covered || r.head == nil {
 		return

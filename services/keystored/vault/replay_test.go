@@ -25,7 +25,7 @@ func newStory(t testing.TB, batches int) story {
 		s.data = append(s.data, file(b)...)
 		s.ends = append(s.ends, b.End())
 	}
-	add(NewFile(Point{}), []Record{{Kind: Base}})
+	add(newFile(), []Record{base})
 	for i := range batches {
 		at := s.ends[len(s.ends)-1]
 		n := uint64(2 * i)

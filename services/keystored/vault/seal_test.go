@@ -37,6 +37,14 @@ func open(header, sealed []byte) ([]byte, error) {
 	return body, nil
 }
 
+// testID is the id of the tests' vault.
+var testID = ID{0xd0, 0xd1, 0xd2}
+
+// newFile begins a new vault, and base is the record that it begins with.
+func newFile() *Batch { return NewFile(NewVault(testID)) }
+
+var base = Record{Kind: Base, Key: testID.Short()}
+
 // openHead reads a head file as keystored does.
 func openHead(file []byte) (Point, error) {
 	header, sealed, err := SplitHead(file)

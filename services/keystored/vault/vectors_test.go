@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -105,7 +107,7 @@ func TestVectors(t *testing.T) {
 			count[v.kind]++
 		})
 	}
-	for kind, least := range map[string]int{"header": 20, "body": 24, "head": 8, "vault": 35} {
+	for kind, least := range map[string]int{"header": 20, "body": 45, "head": 9, "vault": 70} {
 		if count[kind] < least {
 			t.Errorf("%d vectors of kind %s, want at least %d", count[kind], kind, least)
 		}
@@ -136,9 +138,12 @@ func bodyVector(t *testing.T, v vector) (string, error) {
 	for _, r := range records {
 		switch r.Kind {
 		case Base:
-			says = append(says, fmt.Sprintf("base %d %d", r.Sequence, r.Usage))
+			says = append(says, fmt.Sprintf("base %x %d %d", r.Key, r.Sequence, r.Usage))
 		case Put:
-			says = append(says, fmt.Sprintf("put %x %d %d %d %x", r.Key, r.Sequence, r.Supersedes, r.Usage, r.Sealed))
+			kind := map[bool]string{false: "put", true: "stale"}[r.Stale]
+			says = append(says, fmt.Sprintf("%s %x %d %d %d %x", kind, r.Key, r.Sequence, r.Supersedes, r.Usage, r.Sealed))
+		case Drop:
+			says = append(says, fmt.Sprintf("drop %x %d %d", r.Key, r.Sequence, r.Usage))
 		case Delete:
 			says = append(says, fmt.Sprintf("delete %x %d %d %d %x", r.Key, r.Sequence, r.Supersedes, r.Usage, r.Sealed))
 		}
@@ -155,7 +160,7 @@ func headVector(t *testing.T, v vector) (string, error) {
 	if again := append(header[:], seal(header[:], body)...); !bytes.Equal(again, v.data) {
 		t.Errorf("encodes to %x", again)
 	}
-	return fmt.Sprintf("%d %d %d %x", p.Sequence, p.Batch, p.Length, p.Chain), nil
+	return fmt.Sprintf("%d %d %d %x %x", p.Sequence, p.Batch, p.Length, p.Chain, p.Vault), nil
 }
 
 func vaultVector(t *testing.T, v vector) (string, error) {
@@ -175,6 +180,11 @@ func vaultVector(t *testing.T, v vector) (string, error) {
 		r.Index.Total().Secrets, r.Index.Total().Bytes, r.Index.Last(), r.End.Sequence, r.End.Batch, r.End.Length, r.Since)
 	if r.Torn != strings.HasPrefix(v.expect, "torn@") {
 		t.Errorf("torn is %v", r.Torn)
+	}
+	for _, sequence := range slices.Sorted(maps.Keys(r.Index.live)) {
+		if r.Index.live[sequence].Stale {
+			says += fmt.Sprintf(" stale=%d", sequence)
+		}
 	}
 	if r.Torn {
 		says += fmt.Sprintf(" @%d", r.End.Length)

@@ -74,6 +74,7 @@ var services = []service{
 		{18, "OpenRecord", message{{1, "sequence", uint64(300)}, {2, "kind", uint32(1)}, {3, "record", hexadecimal("sealed bytes")}}},
 		{19, "SealSegment", message{{1, "header", hexadecimal("header")}, {2, "body", hexadecimal("body")}}},
 		{20, "OpenSegment", message{{1, "header", hexadecimal("header")}, {2, "sealed", hexadecimal("sealed bytes")}}},
+		{21, "VaultID", nil},
 		{32, "GenerateKey", one("name", "signer")},
 		{33, "PublicKey", one("name", "signer")},
 		{34, "Sign", message{{1, "name", "signer"}, {2, "message", hexadecimal("to be signed")}}},

@@ -20,7 +20,7 @@ def crc32c(data):
 assert crc32c(b"123456789") == 0xE3069283  # RFC 3720's check value
 
 
-def header(seq, batch, start, sealed, chain=bytes(32), magic=b"NXVS", version=1, flags=0, crc=None):
+def header(seq, batch, start, sealed, chain=bytes(32), magic=b"NXVS", version=2, flags=0, crc=None):
     h = magic + struct.pack("<HHQQQI", version, flags, seq, batch, start, sealed) + chain
     return h + struct.pack("<I", crc32c(h) if crc is None else crc)
 
@@ -51,9 +51,10 @@ def seal(h, b):
 class File:
     """A vault file, written segment by segment."""
 
-    def __init__(self, after=None):
+    def __init__(self, after=None, vault=None):
         self.data, self.start, self.offsets = b"", 0, []
-        self.seq, self.batch, self.chain = (after.seq, after.batch, after.chain) if after else (0, 0, bytes(32))
+        self.vault = vault or (after.vault if after else VAULT)
+        self.seq, self.batch, self.chain = (after.seq, after.batch, after.chain) if after else (0, 0, self.vault)
 
     def segment(self, b, new=True, **fault):
         if new:
@@ -68,8 +69,8 @@ class File:
         return self
 
     def head(self, **fault):
-        h = header(**{**dict(seq=self.seq, batch=self.batch, start=0, sealed=80, magic=b"NXVH"), **fault})
-        return h + seal(h, struct.pack("<Q", len(self.data)) + self.chain)
+        h = header(**{**dict(seq=self.seq, batch=self.batch, start=0, sealed=112, magic=b"NXVH"), **fault})
+        return h + seal(h, struct.pack("<Q", len(self.data)) + self.chain + self.vault)
 
 
 def vector(name, kind, expect, data, says=None, head=None):
@@ -85,7 +86,14 @@ def vector(name, kind, expect, data, says=None, head=None):
 
 A, B, NONE = bytes(range(0xA0, 0xB0)), bytes(range(0xB0, 0xC0)), bytes(16)
 CHAIN = bytes(range(32))
-BASE = record(3, NONE, 0, 0, 0, b"")
+VAULT, OTHER = bytes(range(0xD0, 0xF0)), bytes(range(0x30, 0x50))
+
+
+def base(last, count, vault=VAULT):
+    return record(3, vault[:16], last, 0, count, b"")
+
+
+BASE = base(0, 0)
 PUT1 = record(1, A, 1, 0, 9, b"sealed-one")
 PUT2 = record(1, B, 2, 0, 4352, b"sealed-two")
 PUT5 = record(1, A, 5, 1, 12, b"sealed-three")
@@ -94,53 +102,57 @@ PUT7 = record(1, B, 7, 0, 5, b"later")
 
 
 def headers():
-    good = header(1, 1, 0, 296)
-    vector("header-first", "header", "ok", good, "segment 1 1 0 296 " + "00" * 32)
+    good = header(1, 1, 0, 296, VAULT)
+    vector("header-first", "header", "ok", good, "segment 1 1 0 296 " + VAULT.hex())
     number = 0x0102030405060708
     vector("header-later", "header", "ok", header(number, number - 1, 0x123456, 7208, CHAIN),
            f"segment {number} {number - 1} {0x123456} 7208 {CHAIN.hex()}")
-    vector("header-large", "header", "ok", header(1, 1, 0, 66600), "segment 1 1 0 66600 " + "00" * 32)
-    vector("header-head", "header", "ok", header(9, 7, 0, 80, magic=b"NXVH"), "head 9 7 0 80 " + "00" * 32)
+    vector("header-large", "header", "ok", header(1, 1, 0, 66600, VAULT), "segment 1 1 0 66600 " + VAULT.hex())
+    vector("header-head", "header", "ok", header(9, 7, 0, 112, magic=b"NXVH"), "head 9 7 0 112 " + "00" * 32)
     for name, data in {
-        "magic": header(1, 1, 0, 296, magic=b"NXVT"),
-        "flags": header(1, 1, 0, 296, flags=1),
-        "crc": header(1, 1, 0, 296, crc=0),
-        "sequence-zero": header(0, 0, 0, 296),
-        "batch-zero": header(1, 0, 0, 296),
+        "magic": header(1, 1, 0, 296, VAULT, magic=b"NXVT"),
+        "flags": header(1, 1, 0, 296, VAULT, flags=1),
+        "crc": header(1, 1, 0, 296, VAULT, crc=0),
+        "sequence-zero": header(0, 0, 0, 296, VAULT),
+        "batch-zero": header(1, 0, 0, 296, VAULT),
         "batch-above-sequence": header(2, 3, 368, 296, CHAIN),
-        "sealed-zero": header(1, 1, 0, 0),
-        "sealed-no-bucket": header(1, 1, 0, 297),
-        "sealed-empty-body": header(1, 1, 0, 40),
-        "sealed-over": header(1, 1, 0, 67624),
-        "first-with-chain": header(1, 1, 0, 296, CHAIN),
-        "first-with-start": header(1, 1, 368, 296),
+        "sealed-zero": header(1, 1, 0, 0, VAULT),
+        "sealed-no-bucket": header(1, 1, 0, 297, VAULT),
+        "sealed-empty-body": header(1, 1, 0, 40, VAULT),
+        "sealed-over": header(1, 1, 0, 67624, VAULT),
+        "first-without-vault-id": header(1, 1, 0, 296),
+        "first-with-half-a-vault-id": header(1, 1, 0, 296, bytes(16) + VAULT[16:]),
+        "first-with-start": header(1, 1, 368, 296, VAULT),
         "start-over": header(2, 2, 8 << 20, 296, CHAIN),
-        "head-with-start": header(9, 7, 1, 80, magic=b"NXVH"),
-        "head-with-chain": header(9, 7, 0, 80, CHAIN, magic=b"NXVH"),
+        "head-with-start": header(9, 7, 1, 112, magic=b"NXVH"),
+        "head-with-chain": header(9, 7, 0, 112, CHAIN, magic=b"NXVH"),
         "head-length": header(9, 7, 0, 296, magic=b"NXVH"),
         "short": good[:71],
         "empty": b"",
     }.items():
         vector("header-" + name, "header", "header", data)
-    for version in 0, 2:
-        vector(f"header-version-{version}", "header", "version", header(1, 1, 0, 296, version=version))
+    for version in 0, 1, 3:
+        vector(f"header-version-{version}", "header", "version", header(1, 1, 0, 296, VAULT, version=version))
 
 
 def bodies():
     def put(sealed, usage=9, seq=1, supersedes=0, length=None):
         return record(1, A, seq, supersedes, usage, sealed, length)
 
-    vector("body-base", "body", "ok", body(BASE), "base 0 0")
+    vector("body-base", "body", "ok", body(BASE), f"base {VAULT[:16].hex()} 0 0")
     vector("body-two", "body", "ok", body(PUT1, DEL6),
            f"put {A.hex()} 1 0 9 {b'sealed-one'.hex()}; delete {B.hex()} 6 2 0 {b'sealed-gone'.hex()}")
     vector("body-largest", "body", "ok", put(b"Z" * (7168 - 39), 4352), f"put {A.hex()} 1 0 4352 " + "5a" * (7168 - 39))
     vector("body-fills-a-bucket", "body", "ok", body(put(b"x" * (256 - 39))), f"put {A.hex()} 1 0 9 " + "78" * 217)
     sealed = b"L" * 7130
     vector("body-large", "body", "ok", body(large(A, 2, 1, 65792, sealed)), f"put {A.hex()} 2 1 65792 {sealed.hex()}")
+    vector("body-stale", "body", "ok", body(record(5, A, 2, 0, 9, b"old")), f"stale {A.hex()} 2 0 9 {b'old'.hex()}")
+    vector("body-stale-large", "body", "ok", body(large(A, 2, 0, 65792, sealed, kind=6)), f"stale {A.hex()} 2 0 65792 {sealed.hex()}")
+    vector("body-drop", "body", "ok", body(record(7, A, 2, 0, 1, b"")), f"drop {A.hex()} 2 1")
     for name, data in {
         "empty": b"",
         "no-record": bytes(256),
-        "kind": body(record(5, A, 1, 0, 9, b"x")),
+        "kind": body(record(8, A, 1, 0, 9, b"x")),
         "large-kind-too-short": body(large(A, 1, 0, 9, sealed[1:])),
         "large-as-put": body(record(1, A, 1, 0, 9, sealed)),
         "large-usage-zero": body(large(A, 1, 0, 0, sealed)),
@@ -163,9 +175,17 @@ def bodies():
         "delete-usage": body(record(2, A, 3, 1, 9, b"x")),
         "delete-nothing": body(record(2, A, 3, 0, 0, b"x")),
         "delete-without-record": body(record(2, A, 3, 1, 0, b"")),
-        "base-key": body(record(3, A, 0, 0, 0, b"")),
-        "base-supersedes": body(record(3, NONE, 0, 1, 0, b"")),
-        "base-record": body(record(3, NONE, 0, 0, 0, b"x")),
+        "base-without-vault-id": body(record(3, NONE, 0, 0, 0, b"")),
+        "base-supersedes": body(record(3, VAULT[:16], 0, 1, 0, b"")),
+        "base-record": body(record(3, VAULT[:16], 0, 0, 0, b"x")),
+        "stale-supersedes": body(record(5, A, 2, 1, 9, b"x")),
+        "stale-usage-zero": body(record(5, A, 2, 0, 0, b"x")),
+        "stale-large-too-short": body(large(A, 1, 0, 9, sealed[1:], kind=6)),
+        "stale-as-put": body(record(5, A, 1, 0, 9, sealed)),
+        "drop-of-none": body(record(7, A, 2, 0, 0, b"")),
+        "drop-supersedes": body(record(7, A, 2, 1, 1, b"")),
+        "drop-record": body(record(7, A, 2, 0, 1, b"x")),
+        "drop-sequence-zero": body(record(7, A, 0, 0, 1, b"")),
         "length-over-end": body(put(b"x", length=300)),
         "header-cut": (put(b"y" * (256 - 39 - 20)) + PUT1)[:256],
     }.items():
@@ -175,17 +195,18 @@ def bodies():
 def heads():
     f = File().segment(body(BASE))
     good = f.head()
-    vector("head-first", "head", "ok", good, "1 1 368 " + f.chain.hex())
-    clear = header(1, 1, 0, 80, magic=b"NXVH")
+    vector("head-first", "head", "ok", good, f"1 1 368 {f.chain.hex()} {VAULT.hex()}")
+    clear = header(1, 1, 0, 112, magic=b"NXVH")
     for name, data in {
         "of-a-segment": f.data,
         "long": good + b"\0",
         "short": good[:-1],
-        "length-zero": clear + seal(clear, bytes(8) + f.chain),
-        "length-over": clear + seal(clear, struct.pack("<Q", (8 << 20) + 1) + f.chain),
+        "length-zero": clear + seal(clear, bytes(8) + f.chain + VAULT),
+        "length-over": clear + seal(clear, struct.pack("<Q", (8 << 20) + 1) + f.chain + VAULT),
+        "without-vault-id": clear + seal(clear, struct.pack("<Q", 368) + f.chain + bytes(32)),
     }.items():
         vector("head-" + name, "head", "head", data)
-    vector("head-version", "head", "version", f.head(version=2))
+    vector("head-version", "head", "version", f.head(version=1))
     vector("head-bit", "head", "unauthentic", good[:100] + bytes([good[100] ^ 1]) + good[101:])
 
 
@@ -225,7 +246,7 @@ def vaults():
         ("empty", b"", 0),
     ]:
         vector("vault-" + name, "vault", f"damaged@{at}", data, head=head)
-    vector("vault-version", "vault", "version", header(1, 1, 0, 296, version=2) + f.data[72:], head=head)
+    vector("vault-version", "vault", "version", header(1, 1, 0, 296, VAULT, version=1) + f.data[72:], head=head)
     other = File().segment(body(BASE)).segment(body(PUT1, record(1, B, 2, 0, 4352, b"another-x!")))
     vector("vault-other-history", "vault", "damaged@368", other.data, head=head)
 
@@ -275,9 +296,10 @@ def without_head():
         "cut": first(body(BASE))[:-1],
         "tail": first(body(BASE)) + b"\0",
         "later-sequence": first(body(BASE), seq=2, batch=2, chain=CHAIN),
-        "compacted": first(body(record(3, NONE, 3, 0, 0, b""))),
-        "with-record": first(body(record(3, NONE, 3, 0, 1, b""), PUT1)),
-        "missing-record": first(body(record(3, NONE, 0, 0, 1, b""))),
+        "compacted": first(body(base(3, 0))),
+        "with-record": first(body(base(3, 1), PUT1)),
+        "missing-record": first(body(base(0, 1))),
+        "base-of-another": first(body(base(0, 0, OTHER))),
     }.items():
         at = 368 if name == "missing-record" else 0
         vector("vault-without-head-" + name, "vault", f"damaged@{at}", data)
@@ -300,6 +322,10 @@ def rules():
         "supersedes-other-app": after(body(record(1, B, 7, 5, 5, b"later"))),
         "second-base": after(body(BASE)),
         "body": after(body(PUT7, size=512)),
+        "stale-without-salvage": after(body(record(5, B, 7, 0, 5, b"later"))),
+        "drop-of-too-many": after(body(record(7, A, 7, 0, 2, b""))),
+        "drop-of-nobody": after(body(record(7, B, 7, 0, 1, b""))),
+        "drop-sequence-repeats": after(body(record(7, A, 6, 0, 1, b""))),
     }.items():
         vector("vault-rule-" + name, "vault", "damaged@1472", data, head=head)
     f = File().segment(body(PUT7))
@@ -311,8 +337,8 @@ def rules():
 def compactions():
     old, old_head = golden()
 
-    def compact(base, *copies, **fault):
-        return File(old).segment(body(record(3, NONE, base[0], 0, base[1], b""), *copies), **fault)
+    def compact(counts, *copies, **fault):
+        return File(old).segment(body(base(*counts), *copies), **fault)
 
     copy4 = record(1, A, 4, 0, 12, b"sealed-four")
     copy5 = record(1, A, 5, 0, 12, b"sealed-three")
@@ -334,7 +360,7 @@ def compactions():
     f.segment(body(PUT7))
     vector("vault-compacted-too-few-then-more", "vault", "damaged@368", f.data, head=f.head())
     vector("vault-compacted-too-few-then-bad", "vault", "damaged@368", f.data[:-1], head=old_head)
-    for name, base, copies in [
+    for name, counts, copies in [
         ("too-many", (6, 1), (copy4, copy5)),
         ("supersedes-dead", (6, 1), (record(1, A, 5, 1, 12, b"sealed-three"),)),
         ("supersedes-copy", (6, 2), (copy4, record(1, A, 5, 4, 12, b"sealed-three"))),
@@ -342,14 +368,50 @@ def compactions():
         ("descending", (6, 2), (copy5, copy4)),
         ("sequence-above-base", (6, 1), (record(1, A, 7, 0, 12, b"sealed-three"),)),
     ]:
-        f = compact(base, *copies)
+        f = compact(counts, *copies)
         vector("vault-compacted-" + name, "vault", "damaged@0", f.data, head=f.head())
     f = compact((6, 1), copy5).segment(body(record(1, B, 6, 0, 5, b"later")))
     vector("vault-compacted-then-old-sequence", "vault", "damaged@368", f.data, head=old_head)
 
 
+def drops():
+    """An app that was uninstalled."""
+    f = File().segment(body(BASE)).segment(body(PUT1, PUT2))
+    head = f.head()
+    f.segment(body(record(7, A, 4, 0, 1, b""), record(1, A, 5, 0, 12, b"anew")))
+    vector("vault-drop", "vault", "ok", f.data, f"live=2 secrets=2 bytes=4364 last=5 end=3/3/{len(f.data)} since=2", head)
+    f = File().segment(body(BASE)).segment(body(PUT1, PUT2)).segment(body(record(7, A, 4, 0, 1, b""), record(1, A, 5, 1, 12, b"dead")))
+    vector("vault-drop-then-superseded", "vault", "damaged@736", f.data, head=head)
+    f = File().segment(body(base(2, 1), record(7, A, 2, 0, 1, b"")))
+    vector("vault-drop-in-base-batch", "vault", "damaged@0", f.data, head=f.head())
+
+
+def salvaged():
+    """What a salvage writes: a new vault whose base batch has stale records."""
+    f = File(vault=OTHER).segment(body(base(6, 2, OTHER), record(1, B, 2, 0, 4352, b"sealed-two"), record(5, A, 5, 0, 12, b"sealed-three")))
+    vector("vault-salvaged", "vault", "ok", f.data, "live=2 secrets=2 bytes=4364 last=6 end=1/1/368 since=0 stale=5", f.head())
+    f.segment(body(record(1, A, 7, 5, 9, b"anew")))
+    vector("vault-salvaged-then-put", "vault", "ok", f.data, "live=2 secrets=2 bytes=4361 last=7 end=2/2/736 since=0", f.head())
+
+
+def other_vaults():
+    """Parts of another vault of the same user, each right in its own."""
+    def story(vault):
+        return File(vault=vault).segment(body(base(0, 0, vault))).segment(body(PUT1, PUT2))
+
+    own, other = story(VAULT), story(OTHER)
+    vector("vault-of-another", "vault", "damaged@0", other.data, head=own.head())
+    vector("vault-first-segment-of-another", "vault", "damaged@0", other.data[:368] + own.data[368:], head=own.head())
+    vector("vault-later-segment-of-another", "vault", "damaged@368", own.data[:368] + other.data[368:], head=own.head())
+    mixed = File(vault=VAULT).segment(body(base(0, 0, OTHER)))
+    vector("vault-base-of-another", "vault", "damaged@0", mixed.data, head=mixed.head())
+    other.segment(body(PUT5))  # So that the chain alone does not tell.
+    new = File(other).segment(body(base(5, 2, OTHER), PUT2, record(1, A, 5, 0, 12, b"sealed-three")))
+    vector("vault-compaction-of-another", "vault", "damaged@0", new.data, head=own.head())
+
+
 print("""# Vectors of docs/spec/vault.md, written by vectors.py. A block is: name, kind,
 # expect (ok, torn@offset, damaged@offset, or a class of error), says (what was
 # read), head (of a vault), data. Hexadecimal.""")
-for write in headers, bodies, heads, vaults, large_ones, one_batch, without_head, rules, compactions:
+for write in headers, bodies, heads, vaults, drops, salvaged, other_vaults, large_ones, one_batch, without_head, rules, compactions:
     write()
