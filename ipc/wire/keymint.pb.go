@@ -280,12 +280,14 @@ func (*AddProtectorReply) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{4}
 }
 
-// KeepProtectors removes every wrap whose protector is not named. (admin)
+// KeepProtectors opens the root key with `have` and removes every wrap whose
+// protector is not named. (admin)
 type KeepProtectorsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	Incarnation   []byte                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Ids           []uint64               `protobuf:"varint,3,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	Have          *Protector             `protobuf:"bytes,4,opt,name=have,proto3" json:"have,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -337,6 +339,13 @@ func (x *KeepProtectorsRequest) GetIncarnation() []byte {
 func (x *KeepProtectorsRequest) GetIds() []uint64 {
 	if x != nil {
 		return x.Ids
+	}
+	return nil
+}
+
+func (x *KeepProtectorsRequest) GetHave() *Protector {
+	if x != nil {
+		return x.Have
 	}
 	return nil
 }
@@ -1939,11 +1948,12 @@ const file_keymint_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12*\n" +
 	"\x04have\x18\x03 \x01(\v2\x16.nexus.os.v1.ProtectorR\x04have\x12(\n" +
 	"\x03add\x18\x04 \x01(\v2\x16.nexus.os.v1.ProtectorR\x03add\"\x13\n" +
-	"\x11AddProtectorReply\"_\n" +
+	"\x11AddProtectorReply\"\x8b\x01\n" +
 	"\x15KeepProtectorsRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x10\n" +
-	"\x03ids\x18\x03 \x03(\x04R\x03ids\"\x15\n" +
+	"\x03ids\x18\x03 \x03(\x04R\x03ids\x12*\n" +
+	"\x04have\x18\x04 \x01(\v2\x16.nexus.os.v1.ProtectorR\x04have\"\x15\n" +
 	"\x13KeepProtectorsReply\"'\n" +
 	"\x11RemoveRootRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"\x11\n" +
@@ -2083,12 +2093,13 @@ var file_keymint_proto_depIdxs = []int32{
 	0, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
 	0, // 1: nexus.os.v1.AddProtectorRequest.have:type_name -> nexus.os.v1.Protector
 	0, // 2: nexus.os.v1.AddProtectorRequest.add:type_name -> nexus.os.v1.Protector
-	0, // 3: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0, // 3: nexus.os.v1.KeepProtectorsRequest.have:type_name -> nexus.os.v1.Protector
+	0, // 4: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_keymint_proto_init() }

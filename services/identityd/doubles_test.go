@@ -260,6 +260,9 @@ func (m *doubleMint) keepProtectors(_ context.Context, _ *ipc.Request, q *wire.K
 	if err != nil {
 		return nil, err
 	}
+	if !bytes.Equal(r.wraps[q.Have.Id], q.Have.Auth) {
+		return nil, ipc.BadSecret
+	}
 	for _, id := range q.Ids {
 		if r.wraps[id] == nil {
 			return nil, ipc.NotFound

@@ -79,9 +79,10 @@ func (s *Service) addProtector(ctx context.Context, u userdb.User, have, add *wi
 	return s.call(ctx, s.cfg.KeyMint, wire.OpAddProtector, nil, q, &wire.AddProtectorReply{})
 }
 
-// keepProtectors removes the wraps of all protectors that the user lacks.
-func (s *Service) keepProtectors(ctx context.Context, u userdb.User) error {
-	q := &wire.KeepProtectorsRequest{User: u.ID, Incarnation: u.Incarnation[:]}
+// keepProtectors removes the wraps of all protectors that the user lacks. have
+// is one that keymintd has a wrap of.
+func (s *Service) keepProtectors(ctx context.Context, u userdb.User, have *wire.Protector) error {
+	q := &wire.KeepProtectorsRequest{User: u.ID, Incarnation: u.Incarnation[:], Have: have}
 	for _, p := range u.Protectors {
 		q.Ids = append(q.Ids, p.ID)
 	}

@@ -125,9 +125,9 @@ func (s *Service) erase(ctx context.Context, user string) error {
 	return s.commit(ctx, s.db.Without(user))
 }
 
-// prune removes wraps of no protector from a user that may have some. The
-// caller holds writing.
-func (s *Service) prune(ctx context.Context, user string) error {
+// prune removes wraps of no protector from a user that may have some. have opens
+// the user's keys. The caller holds writing.
+func (s *Service) prune(ctx context.Context, user string, have *wire.Protector) error {
 	if !s.stale[user] {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (s *Service) prune(ctx context.Context, user string) error {
 	if !live {
 		return nil
 	}
-	if err := s.keepProtectors(ctx, u); err != nil {
+	if err := s.keepProtectors(ctx, u, have); err != nil {
 		return err
 	}
 	delete(s.stale, user)

@@ -81,7 +81,7 @@ func (s *Service) unseal(ctx context.Context, c *session, turn uint64, p *proof)
 	if err == nil {
 		c.unsealed = true
 		s.task.Mark("identity: session unseal", c.marker())
-		s.pruneAtUnseal(ctx, c)
+		s.pruneAtUnseal(ctx, c, p)
 		return nil
 	}
 	if sealed := s.seal(ctx, c); sealed != nil {
@@ -163,7 +163,7 @@ func (s *Service) revoke(token *capability.Token) {
 
 // pruneAtUnseal removes wraps of no protector. A failure does not undo the
 // unseal, and is tried again at the next one.
-func (s *Service) pruneAtUnseal(ctx context.Context, c *session) {
+func (s *Service) pruneAtUnseal(ctx context.Context, c *session, p *proof) {
 	if !s.stale[c.user] {
 		return
 	}
@@ -171,5 +171,5 @@ func (s *Service) pruneAtUnseal(ctx context.Context, c *session) {
 		return
 	}
 	defer s.writing.leave()
-	_ = s.prune(ctx, c.user) // The user stays marked as stale.
+	_ = s.prune(ctx, c.user, protector(p.protector, p.auth)) // The user stays marked as stale.
 }

@@ -187,18 +187,19 @@ func (s *Service) exchange(ctx context.Context, have *proof, add userdb.Protecto
 	if !s.stands(have) {
 		return ipc.BadSecret
 	}
+	opens := protector(have.protector, have.auth)
 	// A wrap that a crash left would be in the way of the next id.
-	if err := s.prune(ctx, have.user); err != nil {
+	if err := s.prune(ctx, have.user, opens); err != nil {
 		return err
 	}
 	u, _ := s.db.Find(have.user)
 	add.ID = u.NextProtector
 	s.stale[u.ID] = true
-	if err := s.addProtector(ctx, u, protector(have.protector, have.auth), protector(add.ID, out.auth)); err != nil {
+	if err := s.addProtector(ctx, u, opens, protector(add.ID, out.auth)); err != nil {
 		return err
 	}
 	if err := s.commit(ctx, s.db.With(u.WithProtector(add))); err != nil {
 		return err
 	}
-	return s.prune(ctx, u.ID)
+	return s.prune(ctx, u.ID, protector(add.ID, out.auth)) // What have was may be gone.
 }

@@ -61,6 +61,7 @@ func (s *Service) createRoot(ctx context.Context, _ *ipc.Request, q *wire.Create
 	defer root.Wipe()
 	k := &rootKeys{incarnation: of.incarnation}
 	k.add(of, p, s.salt, c, root)
+	k.seal(root)
 	root.Wipe() // Not later: the write may take long.
 	return &wire.CreateRootReply{}, s.writeRoot(ctx, of, k)
 }
@@ -145,11 +146,16 @@ func (s *Service) rewrap(k *rootKeys, of owner, have, add protector, c *chance) 
 		return ipc.LimitReached
 	}
 	k.add(of, add, s.salt, c, root)
+	k.seal(root)
 	return nil
 }
 
 func (s *Service) keepProtectors(ctx context.Context, _ *ipc.Request, q *wire.KeepProtectorsRequest) (*wire.KeepProtectorsReply, error) {
 	of, err := ownerOf(q.User, q.Incarnation)
+	if err != nil {
+		return nil, err
+	}
+	have, err := protectorOf(q.Have)
 	if err != nil {
 		return nil, err
 	}
@@ -165,14 +171,30 @@ func (s *Service) keepProtectors(ctx context.Context, _ *ipc.Request, q *wire.Ke
 	if err != nil {
 		return nil, err
 	}
-	before := len(k.entries)
-	if err := k.keep(ids); err != nil {
-		return nil, faultIn(rootPath(of.user), err)
-	}
-	if len(k.entries) == before {
-		return &wire.KeepProtectorsReply{}, nil
+	changed, err := s.reduce(k, of, have, ids)
+	if err != nil || !changed {
+		return &wire.KeepProtectorsReply{}, err
 	}
 	return &wire.KeepProtectorsReply{}, s.writeRoot(ctx, of, k)
+}
+
+// reduce opens the root key with have, and removes the wraps of all protectors
+// but those. It says whether there was one.
+func (s *Service) reduce(k *rootKeys, of owner, have protector, ids []uint64) (changed bool, err error) {
+	root, err := k.open(of, have, s.salt)
+	if err != nil {
+		return false, faultIn(rootPath(of.user), err)
+	}
+	defer root.Wipe()
+	before := len(k.entries)
+	if err := k.keep(ids); err != nil {
+		return false, faultIn(rootPath(of.user), err)
+	}
+	if len(k.entries) == before {
+		return false, nil
+	}
+	k.seal(root)
+	return true, nil
 }
 
 // removeRoot takes the keys out of memory, then root.keys off the disk, and the

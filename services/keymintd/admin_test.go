@@ -96,16 +96,19 @@ func TestProtectors(t *testing.T) {
 		for name, ids := range map[string][]uint64{
 			"nothing": {}, "0": {0}, "one twice": {1, 1}, "five": {1, 2, 3, 4, 5},
 		} {
-			expect(t, "keep "+name, w.keep(ctx, alice, ids...), ipc.Malformed)
+			expect(t, "keep "+name, w.keep(ctx, alice, word(1), ids...), ipc.Malformed)
 		}
-		expect(t, "keep only unknown ones", w.keep(ctx, alice, 9), ipc.NotFound)
-		expect(t, "keep an unknown one too", w.keep(ctx, alice, 1, 9), ipc.NotFound)
+		expect(t, "keep only unknown ones", w.keep(ctx, alice, word(1), 9), ipc.NotFound)
+		expect(t, "keep an unknown one too", w.keep(ctx, alice, word(1), 1, 9), ipc.NotFound)
 		writes := d.Stats().Writes
-		expect(t, "keep all", w.keep(ctx, alice, 4, 3, 2, 1), nil)
+		expect(t, "keep under a wrong secret", w.keep(ctx, alice, guard(1, "wrong"), 4, 2), ipc.BadSecret)
+		expect(t, "keep under an unknown protector", w.keep(ctx, alice, guard(9, "9"), 4, 2), ipc.NotFound)
+		expect(t, "keep under none", w.keep(ctx, alice, nil, 4, 2), ipc.Malformed)
+		expect(t, "keep all", w.keep(ctx, alice, word(1), 4, 3, 2, 1), nil)
 		if onDisk(t, d)[aliceRoot] != before || d.Stats().Writes != writes {
 			t.Error("a refused or empty change was written")
 		}
-		expect(t, "keep two", w.keep(ctx, alice, 4, 2), nil)
+		expect(t, "keep two", w.keep(ctx, alice, word(1), 4, 2), nil)
 		for id, want := range map[uint64]error{1: ipc.NotFound, 2: nil, 3: ipc.NotFound, 4: nil} {
 			expect(t, fmt.Sprint("unseal with ", id), s.unsealKeys(ctx, word(id)), want)
 		}
@@ -124,7 +127,7 @@ func TestProtectorsOpenOneRoot(t *testing.T) {
 		record, err := a.seal(ctx, 1, "n", "v")
 		expect(t, "seal", err, nil)
 		expect(t, "add", w.add(ctx, alice, guard(1, "password"), guard(2, "new password")), nil)
-		expect(t, "keep", w.keep(ctx, alice, 2), nil)
+		expect(t, "keep", w.keep(ctx, alice, guard(2, "new password"), 2), nil)
 		s.lock(ctx)
 		expect(t, "the old password", s.unsealKeys(ctx, guard(1, "password")), ipc.NotFound)
 		expect(t, "the new password", s.unseal(ctx, guard(2, "new password")), nil)
@@ -177,8 +180,9 @@ func TestDamagedRootKeysConcernOneUser(t *testing.T) {
 			"empty":     {"", 0},
 			"a bit":     {flipped(good, 50), int64(len(good) - 32)},
 			"too long":  {good + strings.Repeat("x", rootMost), rootMost},
-			"no wrap":   {string(appendSum([]byte(good[:31] + "\x07" + good[32:len(good)-32]))), 31},
-			"some wrap": {string(appendSum([]byte(flipped(good[:len(good)-32], 120)))), 31 + 57},
+			"no wrap":   {string(appendSum([]byte(good[:43] + "\x07" + good[44:len(good)-32]))), 43},
+			"some wrap": {string(appendSum([]byte(flipped(good[:len(good)-32], 120)))), 43 + 57},
+			"a tag":     {string(appendSum([]byte(flipped(good[:len(good)-32], 148)))), 148},
 		} {
 			put(t, d, aliceRoot, c.content)
 			s := w.start(alice)
@@ -193,7 +197,7 @@ func TestDamagedRootKeysConcernOneUser(t *testing.T) {
 		}
 		expectFault(t, "unseal of nothing", w.start(alice).unsealKeys(ctx, guard(1, "a")), ipc.Damaged, rootPath("alice"), 0)
 		expectFault(t, "add to nothing", w.add(ctx, alice, guard(1, "a"), guard(2, "b")), ipc.Damaged, rootPath("alice"), 0)
-		expectFault(t, "keep of nothing", w.keep(ctx, alice, 1), ipc.Damaged, rootPath("alice"), 0)
+		expectFault(t, "keep of nothing", w.keep(ctx, alice, guard(1, "a"), 1), ipc.Damaged, rootPath("alice"), 0)
 		w.unsealed(ctx, bob)
 	})
 }

@@ -220,6 +220,15 @@ func fileID(nameKey *secret.Bytes, app string) [KeyIDSize]byte {
 	return [KeyIDSize]byte(mac[:])
 }
 
+// fileTag proves that who made a root.keys had the root key: HMAC-SHA256 under a
+// key that has no other use.
+func fileTag(root *secret.Bytes, file []byte) (tag [sha256.Size]byte) {
+	key := derive(root, "nexus root v2 file")
+	defer key.Wipe()
+	primitive.HMAC(&tag, key.Expose(), file)
+	return tag
+}
+
 // publicOf answers the public key of a seed (RFC 8032).
 func publicOf(seed *secret.Bytes) []byte {
 	var public [primitive.PublicSize]byte

@@ -1,44 +1,57 @@
 package keymintd
 
-import "nexus.internal/os/services/secret"
+import "encoding/binary"
 
-// algorithmEd25519 says what the seed in a blob is for.
-const algorithmEd25519 = 1
+const (
+	blobVersion = 2
+	blobHeader  = 1 + 1 + 1 + 1 + 4 + 8 // bytes before the wrap
+
+	// algorithmEd25519 says what the seed in a blob is for.
+	algorithmEd25519 = 1
+)
+
+// blobAD binds a blob to its user, its app, and what its header says of the key.
+func blobAD(r *ring, of owner, id [KeyIDSize]byte, header []byte) []byte {
+	return wrapAD("blob", of, id[:], []byte(r.app), header)
+}
 
 // sealBlob wraps a signing key so that only the same user and app can unwrap
 // it, and only as long as the app's ring exists.
-func sealBlob(r *ring, c *chance, of owner, id [KeyIDSize]byte, seed *secret.Bytes) []byte {
+func sealBlob(r *ring, c *chance, of owner, id [KeyIDSize]byte, k signingKey) []byte {
 	under := derive(r.data, "nexus data v1 blobs")
 	defer under.Wipe()
-	plain := secret.New(1 + KeySize)
-	defer plain.Wipe()
-	plain.Expose()[0] = algorithmEd25519
-	copy(plain.Expose()[1:], seed.Expose())
-	return wrap(under, c, wrapAD("blob", of, id[:], r.app), plain.Expose())
+	header := append(make([]byte, 0, BlobSize), blobVersion, algorithmEd25519, k.purpose, k.uses)
+	header = binary.LittleEndian.AppendUint32(header, k.version)
+	header = binary.LittleEndian.AppendUint64(header, k.number)
+	return append(header, wrap(under, c, blobAD(r, of, id, header), k.seed.Expose())...)
 }
 
-// openBlob is its inverse. The error is errLayout, which the bytes themselves
-// show, errWrongKey or errNotAuthentic.
-func openBlob(r *ring, of owner, id [KeyIDSize]byte, blob []byte) (*secret.Bytes, error) {
+// openBlob is its inverse; the key that it answers has no name. The error is
+// errLayout, which the bytes themselves show, errWrongKey or errNotAuthentic.
+func openBlob(r *ring, of owner, id [KeyIDSize]byte, blob []byte) (signingKey, error) {
 	if err := checkBlob(blob); err != nil {
-		return nil, err
+		return signingKey{}, err
 	}
 	under := derive(r.data, "nexus data v1 blobs")
 	defer under.Wipe()
-	plain, err := unwrap(under, wrapAD("blob", of, id[:], r.app), blob)
+	header := blob[:blobHeader]
+	seed, err := unwrap(under, blobAD(r, of, id, header), blob[blobHeader:])
 	if err != nil {
-		return nil, err
+		return signingKey{}, err
 	}
-	defer plain.Wipe()
-	if plain.Expose()[0] != algorithmEd25519 {
-		return nil, errNotAuthentic
+	if header[1] != algorithmEd25519 {
+		seed.Wipe()
+		return signingKey{}, errNotAuthentic
 	}
-	return secret.Copy(plain.Expose()[1:]), nil
+	return signingKey{
+		purpose: header[2], uses: header[3], state: stateActive,
+		version: binary.LittleEndian.Uint32(header[4:]), number: binary.LittleEndian.Uint64(header[8:]), seed: seed,
+	}, nil
 }
 
 // checkBlob says whether the bytes can be a blob at all.
 func checkBlob(blob []byte) error {
-	if len(blob) != BlobSize || blob[0] != wrapVersion {
+	if len(blob) != BlobSize || blob[0] != blobVersion {
 		return errLayout
 	}
 	return nil

@@ -27,7 +27,7 @@ func TestRecordBuckets(t *testing.T) {
 			t.Errorf("%d bytes of a long record are padded to %d, want %d", size, got, want)
 		}
 	}
-	if MaxLong != 65839 || MaxRecord != 4397 || BlobSize != 106 || rootWrapSize != 105 || rootEntrySize != 113 || saltSize != 70 {
+	if MaxLong != 65839 || MaxRecord != 4397 || BlobSize != 121 || rootWrapSize != 105 || rootEntrySize != 113 || saltSize != 70 {
 		t.Error("a size is not the specification's")
 	}
 }
@@ -149,7 +149,7 @@ func TestRandomRings(t *testing.T) {
 		if len(file) > maxRingFile {
 			t.Fatalf("a ring file of %d bytes", len(file))
 		}
-		got, err := openRing(under, testOwner, id, r.app, file)
+		got, err := openRing(under, testKey("names"), testOwner, id, file)
 		if err != nil || !bytes.Equal(got.encode().Expose(), r.encode().Expose()) {
 			t.Fatalf("%d keys: %v", len(r.keys), err)
 		}
@@ -181,6 +181,7 @@ func TestRootKeysCore(t *testing.T) {
 	protectors := []protector{{5, testKey("5").Expose()}, {2, testKey("2").Expose()}, {9, testKey("9").Expose()}, {1, testKey("1").Expose()}}
 	for _, p := range protectors {
 		k.add(testOwner, p, salt, &chance{}, root)
+		k.seal(root)
 		again, err := decodeRootKeys(k.encode(), testOwner)
 		if err != nil {
 			t.Fatalf("after protector %d: %v", p.id, err)
@@ -199,6 +200,9 @@ func TestRootKeysCore(t *testing.T) {
 	before := k.encode()
 	if err := k.keep([]uint64{1, 3}); !errors.Is(err, errNoProtector) || !bytes.Equal(k.encode(), before) {
 		t.Errorf("keeping what is not there: %v", err)
+	}
+	if k.generation != 4 {
+		t.Errorf("generation %d after four changes", k.generation)
 	}
 	if err := k.keep([]uint64{9, 2}); err != nil || len(k.entries) != 2 || k.entries[0].id != 2 || k.entries[1].id != 9 {
 		t.Errorf("kept %d: %v", len(k.entries), err)
@@ -238,5 +242,110 @@ func TestLimitsDefault(t *testing.T) {
 		if got := in.withDefaults(); got != want {
 			t.Errorf("%+v became %+v, want %+v", in, got, want)
 		}
+	}
+}
+
+// testSigner is a signing key beside any ring.
+func testSigner() signingKey {
+	return signingKey{
+		name: "signer", purpose: purposeSigning, uses: allUses, state: stateActive, version: 1, number: 1, seed: testKey("seed"),
+	}
+}
+
+// old makes a key that is no longer active of one that is.
+func old(k signingKey, state uint8) signingKey {
+	k.state, k.public, k.seed = state, publicOf(k.seed), nil
+	return k
+}
+
+// TestRingRules has one fault in each ring: what canonical refuses does not
+// decode, and what it accepts comes back as it was.
+func TestRingRules(t *testing.T) {
+	active := func(name string, version uint32, number uint64) signingKey {
+		k := testSigner()
+		k.name, k.version, k.number = name, version, number
+		return k
+	}
+	with := func(k signingKey, change func(k *signingKey)) signingKey {
+		change(&k)
+		return k
+	}
+	for _, c := range []struct {
+		name string
+		last uint64
+		dead []byte
+		keys []signingKey
+		ok   bool
+	}{
+		{"one", 1, []byte{0}, []signingKey{active("a", 1, 1)}, true},
+		{"two versions", 2, []byte{0}, []signingKey{old(active("a", 1, 1), stateRotated), active("a", 2, 2)}, true},
+		{"two revoked versions", 9, []byte{3, 0}, []signingKey{old(active("a", 1, 1), stateRevoked), old(active("a", 2, 2), stateRevoked)}, true},
+		{"one that was taken out", 2, []byte{0}, []signingKey{active("a", 1, 2)}, true},
+		{"one that was destroyed", 2, []byte{1}, []signingKey{active("a", 1, 2)}, true},
+		{"the last number", maxNumber, make([]byte, 512), []signingKey{active("a", 1, maxNumber)}, true},
+		{"a number too many", maxNumber + 1, make([]byte, 513), []signingKey{active("a", 1, 1)}, false},
+		{"an active one that is dead", 1, []byte{1}, []signingKey{active("a", 1, 1)}, false},
+		{"a revoked one that is not dead", 1, []byte{0}, []signingKey{old(active("a", 1, 1), stateRevoked)}, false},
+		{"a dead one beyond the last", 1, []byte{2}, []signingKey{active("a", 1, 1)}, false},
+		{"a number beyond the last", 1, []byte{0}, []signingKey{active("a", 1, 2)}, false},
+		{"number 0", 1, []byte{0}, []signingKey{active("a", 1, 0)}, false},
+		{"a number twice", 2, []byte{0}, []signingKey{active("a", 1, 1), active("b", 1, 1)}, false},
+		{"names that do not ascend", 2, []byte{0}, []signingKey{active("b", 1, 1), active("a", 1, 2)}, false},
+		{"version 0", 1, []byte{0}, []signingKey{active("a", 0, 1)}, false},
+		{"a version twice", 2, []byte{0}, []signingKey{old(active("a", 1, 1), stateRotated), active("a", 1, 2)}, false},
+		{"two active versions", 2, []byte{0}, []signingKey{active("a", 1, 1), active("a", 2, 2)}, false},
+		{"a newest one that is rotated", 1, []byte{0}, []signingKey{old(active("a", 1, 1), stateRotated)}, false},
+		{"one revoked version of two", 2, []byte{1}, []signingKey{old(active("a", 1, 1), stateRevoked), active("a", 2, 2)}, false},
+		{"another purpose", 1, []byte{0}, []signingKey{with(active("a", 1, 1), func(k *signingKey) { k.purpose = 2 })}, false},
+		{"no use", 1, []byte{0}, []signingKey{with(active("a", 1, 1), func(k *signingKey) { k.uses = 0 })}, false},
+		{"an unknown use", 1, []byte{0}, []signingKey{with(active("a", 1, 1), func(k *signingKey) { k.uses = 4 })}, false},
+		{"versions with different uses", 2, []byte{0}, []signingKey{
+			with(old(active("a", 1, 1), stateRotated), func(k *signingKey) { k.uses = useSign }), active("a", 2, 2)}, false},
+		{"an unknown state", 1, []byte{0}, []signingKey{old(active("a", 1, 1), 4)}, false},
+		{"no generation", 0, nil, nil, false},
+	} {
+		r := newRing("demo.app", testKey("data"))
+		r.last, r.dead, r.keys = c.last, c.dead, c.keys
+		if c.name == "no generation" {
+			r.generation = 0
+		}
+		plain := r.encode()
+		got, err := decodeRing(plain.Expose())
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err == nil && !got.encode().Equal(plain) {
+			t.Errorf("%s: comes back as another ring", c.name)
+		}
+	}
+}
+
+// TestRingHasRoom fills a ring with the longest names, versions and all numbers.
+func TestRingHasRoom(t *testing.T) {
+	for n, ok := range map[int]bool{maxEntries - 1: true, maxEntries: true, maxEntries + 1: false} {
+		r := newRing(strings.Repeat("a", 64), testKey("data"))
+		r.last, r.dead = maxNumber, make([]byte, maxNumber/8)
+		k := testSigner()
+		for i := range n {
+			k.name, k.version, k.number = fmt.Sprintf("%0*d", MaxKeyName, min(i, MaxSigningKeys-1)), uint32(i+1), uint64(i+1)
+			r.keys = append(r.keys, k)
+			if i+1 < n && i >= MaxSigningKeys-1 {
+				r.keys[i] = old(k, stateRotated)
+			}
+		}
+		if _, err := decodeRing(r.encode().Expose()); (err == nil) != ok {
+			t.Errorf("%d entries: %v", n, err)
+		}
+		if err := r.add("one-more", testKey("x"), maxEntries); !errors.Is(err, ipc.LimitReached) {
+			t.Errorf("a key beyond the last number: %v", err)
+		}
+	}
+	r := newRing("demo.app", testKey("data"))
+	r.last, r.dead = maxNumber-1, make([]byte, maxNumber/8)
+	if err := r.add("last", testKey("x"), MaxSigningKeys); err != nil {
+		t.Errorf("the last number: %v", err)
+	}
+	if err := r.add("one-more", testKey("x"), MaxSigningKeys); !errors.Is(err, ipc.LimitReached) {
+		t.Errorf("a number too many: %v", err)
 	}
 }

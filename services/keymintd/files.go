@@ -19,7 +19,7 @@ const (
 	// maxRead is what statefsd answers at once, in bytes. Every file of
 	// keymintd is shorter.
 	maxRead = 7168
-	_       = uint(maxRead - maxRingFile - rootMost - saltSize)
+	_       = uint(maxRead - max(maxRingFile, rootMost, saltSize, maxKeyHeadFile))
 )
 
 func userPrefix(user string) string { return "state:/identity/" + user + "/" }

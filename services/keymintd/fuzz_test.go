@@ -77,13 +77,27 @@ func FuzzRing(f *testing.F) {
 				f.Fatal(err)
 			}
 		}
-		f.Add(r.encode().Expose(), r.app)
+		f.Add(r.encode().Expose())
 	}
-	f.Add([]byte{}, "")
-	f.Fuzz(func(t *testing.T, b []byte, app string) {
-		r, err := decodeRing(b, app)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRing(b)
 		typed(t, err)
-		if err == nil && (!bytes.Equal(r.encode().Expose(), b) || r.app != app) {
+		if err == nil && !bytes.Equal(r.encode().Expose(), b) {
+			t.Error("accepted, but not what encode makes")
+		}
+	})
+}
+
+func FuzzKeyHead(f *testing.F) {
+	for _, n := range []int{0, 1, MaxApps} {
+		f.Add(testHead(n).encode().Expose())
+	}
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := decodeKeyHead(b)
+		typed(t, err)
+		if err == nil && !bytes.Equal(h.encode().Expose(), b) {
 			t.Error("accepted, but not what encode makes")
 		}
 	})
@@ -111,17 +125,19 @@ func FuzzRecordPlain(f *testing.F) {
 func FuzzSealed(f *testing.F) {
 	under, ad := testKey("under"), []byte("ad")
 	r := newRing("demo.app", testKey("data"))
-	id := fileID(testKey("names"), r.app)
+	names := testKey("names")
+	id := fileID(names, r.app)
 	chain := deriveSubkeys(testKey("root")).chain
 	place := recordPlace{owner: testOwner, app: r.app, sequence: 1, kind: 1}
 	golden := map[string][]byte{
 		"wrap":    wrap(under, &chance{}, ad, []byte("plain")),
 		"ring":    sealRing(under, &chance{}, testOwner, id, r),
-		"blob":    sealBlob(r, &chance{}, testOwner, id, testKey("seed")),
+		"blob":    sealBlob(r, &chance{}, testOwner, id, testSigner()),
+		"keyhead": sealKeyHead(under, &chance{}, testOwner, testHead(2)),
 		"record":  sealRecord(r.records, &chance{}, place, "name", []byte("value")),
 		"segment": chain.seal(nil, &chance{}, segmentAD(testOwner, ad), []byte("body")),
 	}
-	for _, kind := range []string{"wrap", "ring", "blob", "record", "segment"} {
+	for _, kind := range []string{"wrap", "ring", "blob", "keyhead", "record", "segment"} {
 		f.Add(golden[kind])
 		seedWith(f, kind)
 	}
@@ -129,8 +145,9 @@ func FuzzSealed(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		errs := make(map[string]error)
 		_, errs["wrap"] = unwrap(under, ad, b)
-		_, errs["ring"] = openRing(under, testOwner, id, r.app, b)
+		_, errs["ring"] = openRing(under, names, testOwner, id, b)
 		_, errs["blob"] = openBlob(r, testOwner, id, b)
+		_, errs["keyhead"] = openKeyHead(under, testOwner, b)
 		_, _, errs["record"] = openRecord(r.records, place, b)
 		_, errs["segment"] = chain.open(segmentAD(testOwner, ad), b)
 		for kind, err := range errs {

@@ -57,11 +57,11 @@ func (s *Service) publicKey(ctx context.Context, r *ipc.Request, q *wire.PublicK
 	if err != nil {
 		return nil, err
 	}
-	seed, err := ring.seed(q.Name)
+	key, err := ring.active(q.Name)
 	if err != nil {
 		return nil, err
 	}
-	return &wire.PublicKeyReply{Public: publicOf(seed)}, nil
+	return &wire.PublicKeyReply{Public: publicOf(key.seed)}, nil
 }
 
 func (s *Service) sign(ctx context.Context, r *ipc.Request, q *wire.SignRequest) (*wire.SignReply, error) {
@@ -76,11 +76,11 @@ func (s *Service) sign(ctx context.Context, r *ipc.Request, q *wire.SignRequest)
 	if err != nil {
 		return nil, err
 	}
-	seed, err := ring.seed(q.Name)
+	key, err := ring.active(q.Name)
 	if err != nil {
 		return nil, err
 	}
-	return &wire.SignReply{Signature: sign(seed, q.Message)}, nil
+	return &wire.SignReply{Signature: sign(key.seed, q.Message)}, nil
 }
 
 // listKeys answers the names in byte order. All names of an app fit a frame, so
@@ -101,9 +101,9 @@ func (s *Service) listKeys(ctx context.Context, r *ipc.Request, q *wire.ListKeys
 		return nil, err
 	}
 	reply := &wire.ListKeysReply{}
-	for _, k := range ring.keys {
-		if k.name > q.After {
-			reply.Names = append(reply.Names, k.name)
+	for _, name := range ring.names() {
+		if name > q.After {
+			reply.Names = append(reply.Names, name)
 		}
 	}
 	return reply, nil
@@ -131,12 +131,12 @@ func (s *Service) wrapKey(ctx context.Context, r *ipc.Request, q *wire.WrapKeyRe
 	if err != nil {
 		return nil, err
 	}
-	seed, err := ring.seed(q.Name)
+	key, err := ring.active(q.Name)
 	if err != nil {
 		return nil, err
 	}
 	id := fileID(a.acct.rootKeys.names, ring.app)
-	return &wire.WrapKeyReply{Blob: sealBlob(ring, c, a.acct.owner, id, seed)}, nil
+	return &wire.WrapKeyReply{Blob: sealBlob(ring, c, a.acct.owner, id, key)}, nil
 }
 
 func (s *Service) unwrapKey(ctx context.Context, r *ipc.Request, q *wire.UnwrapKeyRequest) (*wire.UnwrapKeyReply, error) {
@@ -150,13 +150,13 @@ func (s *Service) unwrapKey(ctx context.Context, r *ipc.Request, q *wire.UnwrapK
 	reply := &wire.UnwrapKeyReply{}
 	err = s.change(ctx, a, func(next *ring) error {
 		id := fileID(a.acct.rootKeys.names, next.app)
-		seed, err := openBlob(next, a.acct.owner, id, q.Blob)
+		key, err := openBlob(next, a.acct.owner, id, q.Blob)
 		if err != nil {
 			return ipc.Denied // One answer for a foreign blob and for a changed one.
 		}
-		defer seed.Wipe()
-		reply.Public = publicOf(seed)
-		return next.add(q.Name, seed, s.limits.SigningKeys)
+		defer key.wipe()
+		reply.Public = publicOf(key.seed)
+		return next.add(q.Name, key.seed, s.limits.SigningKeys)
 	})
 	if errors.Is(err, ipc.NotFound) {
 		err = ipc.Denied // An app without keys has wrapped none.

@@ -26,7 +26,7 @@ const (
 	Overhead    = nonceSize + tagSize
 	MaxRecord   = 1 + Overhead + maxRecordPlain
 	MaxLong     = 1 + Overhead + maxLongPlain // of a long record
-	BlobSize    = wrapOverhead + 1 + KeySize
+	BlobSize    = blobHeader + wrapOverhead + KeySize
 	Incarnation = 16
 
 	maxRecordPlain = recordHeader + MaxName + MaxValue

@@ -1,174 +1,202 @@
 package keymintd
 
 import (
-	"encoding/binary"
 	"slices"
-	"strings"
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/services/secret"
 )
 
-const (
-	ringFixed   = 1 + KeySize + 8 + 1 // bytes of a ring beside its app id and keys
-	ringKey     = 1 + KeySize + 8     // bytes of a signing key beside its name
-	leastRing   = 256                 // bytes of the smallest bucket
-	mostRing    = 4096                // bytes of the largest one
-	maxRingFile = wrapOverhead + mostRing
-
-	// The largest ring fits the largest bucket.
-	_ = uint(mostRing - ringFixed - capability.MaxAppID - MaxSigningKeys*(ringKey+MaxKeyName))
-)
-
 // ring is one app's keys. The ring that requests see is never changed: a change
 // makes another one.
 type ring struct {
-	app  string
-	data *secret.Bytes
-	last uint64       // number of the newest signing key
-	keys []signingKey // in strictly ascending order of name
+	app        string
+	generation uint64 // of the file, counted from 1
+	data       *secret.Bytes
+	last       uint64       // number of the newest signing key
+	dead       []byte       // a bit for each number up to last: its key must never come back
+	keys       []signingKey // in strictly ascending order of name and version
 
 	records *sealer // derived from data
 }
 
+// signingKey is one version of a signing key.
 type signingKey struct {
-	name   string
-	seed   *secret.Bytes
-	number uint64 // in order of creation, from 1
+	name    string
+	purpose uint8
+	uses    uint8 // bits
+	state   uint8
+	version uint32 // of the name, from 1
+	number  uint64 // in order of creation, from 1; never the same twice in a ring
+	seed    *secret.Bytes
+	public  []byte // in place of the seed of a key that is not active
 }
+
+// What a signing key is for.
+const (
+	purposeSigning = 1
+
+	useSign = 1 // sign with it
+	useWrap = 2 // take it out as a blob
+	allUses = useSign | useWrap
+)
+
+// What becomes of a signing key.
+const (
+	stateActive  = 1 + iota // it signs
+	stateRotated            // a newer version signs; it verifies
+	stateRevoked            // neither it nor another version of the name signs
+)
 
 // newRing takes the data key over.
 func newRing(app string, data *secret.Bytes) *ring {
-	return &ring{app: app, data: data, records: newSealer(data, "nexus record v1")}
+	return &ring{app: app, generation: 1, data: data, records: newSealer(data, "nexus record v1")}
 }
 
 func (r *ring) wipe() {
 	r.data.Wipe()
 	r.records.wipe()
 	for _, k := range r.keys {
+		k.wipe()
+	}
+}
+
+func (k signingKey) wipe() {
+	if k.seed != nil {
 		k.seed.Wipe()
 	}
 }
 
 func (r *ring) clone() *ring {
 	c := newRing(r.app, secret.Copy(r.data.Expose()))
-	c.last = r.last
+	c.generation, c.last, c.dead = r.generation, r.last, slices.Clone(r.dead)
 	for _, k := range r.keys {
-		c.keys = append(c.keys, signingKey{name: k.name, seed: secret.Copy(k.seed.Expose()), number: k.number})
+		if k.seed != nil {
+			k.seed = secret.Copy(k.seed.Expose())
+		}
+		c.keys = append(c.keys, k)
 	}
 	return c
 }
 
-func (r *ring) index(name string) (int, bool) {
-	return slices.BinarySearchFunc(r.keys, name, func(k signingKey, name string) int { return strings.Compare(k.name, name) })
+// find answers where the newest version of that name is, or where it would be.
+func (r *ring) find(name string) (int, bool) {
+	i, _ := slices.BinarySearchFunc(r.keys, name, func(k signingKey, name string) int {
+		if k.name <= name {
+			return -1
+		}
+		return 1
+	})
+	if i > 0 && r.keys[i-1].name == name {
+		return i - 1, true
+	}
+	return i, false
 }
 
-// seed answers a signing key's seed, which stays the ring's, or ipc.NotFound.
-func (r *ring) seed(name string) (*secret.Bytes, error) {
-	i, ok := r.index(name)
-	if !ok {
-		return nil, ipc.NotFound
+// active answers the signing key of that name, which stays the ring's, or
+// ipc.NotFound.
+func (r *ring) active(name string) (signingKey, error) {
+	i, ok := r.find(name)
+	if !ok || r.keys[i].state != stateActive {
+		return signingKey{}, ipc.NotFound
 	}
-	return r.keys[i].seed, nil
+	return r.keys[i], nil
+}
+
+// names answers the names of the signing keys, in order.
+func (r *ring) names() []string {
+	var names []string
+	for i, k := range r.keys {
+		if i == 0 || k.name != r.keys[i-1].name {
+			names = append(names, k.name)
+		}
+	}
+	return names
 }
 
 // add copies a seed under a new name. The error is ipc.Exists or
 // ipc.LimitReached.
 func (r *ring) add(name string, seed *secret.Bytes, limit int) error {
-	i, ok := r.index(name)
+	i, ok := r.find(name)
 	if ok {
 		return ipc.Exists
 	}
-	if len(r.keys) >= limit {
+	if len(r.names()) >= limit || len(r.keys) >= maxEntries || r.last >= maxNumber {
 		return ipc.LimitReached
 	}
 	r.last++
-	r.keys = slices.Insert(r.keys, i, signingKey{name: name, seed: secret.Copy(seed.Expose()), number: r.last})
+	r.dead = append(r.dead, make([]byte, deadSize(r.last)-len(r.dead))...)
+	r.keys = slices.Insert(r.keys, i, signingKey{
+		name: name, purpose: purposeSigning, uses: allUses, state: stateActive, version: 1,
+		number: r.last, seed: secret.Copy(seed.Expose()),
+	})
 	return nil
 }
 
-// remove destroys a signing key, or returns ipc.NotFound.
+// remove destroys all versions of a signing key, or returns ipc.NotFound.
 func (r *ring) remove(name string) error {
-	i, ok := r.index(name)
-	if !ok {
+	if _, ok := r.find(name); !ok {
 		return ipc.NotFound
 	}
-	r.keys[i].seed.Wipe()
-	r.keys = slices.Delete(r.keys, i, i+1)
+	r.keys = slices.DeleteFunc(r.keys, func(k signingKey) bool {
+		if k.name == name {
+			k.wipe()
+		}
+		return k.name == name
+	})
 	return nil
 }
 
-func ringBucket(n int) int {
-	size := leastRing
-	for size < n {
-		size *= 2
-	}
-	return size
-}
-
-// encode answers the ring padded to its bucket.
-func (r *ring) encode() *secret.Bytes {
-	size := ringFixed + len(r.app)
-	for _, k := range r.keys {
-		size += ringKey + len(k.name)
-	}
-	plain := secret.New(ringBucket(size))
-	b := plain.Expose()[:0]
-	b = append(b, byte(len(r.app)))
-	b = append(b, r.app...)
-	b = append(b, r.data.Expose()...)
-	b = binary.LittleEndian.AppendUint64(b, r.last)
-	b = append(b, byte(len(r.keys)))
-	for _, k := range r.keys {
-		b = append(b, byte(len(k.name)))
-		b = append(b, k.name...)
-		b = append(b, k.seed.Expose()...)
-		b = binary.LittleEndian.AppendUint64(b, k.number)
-	}
-	return plain
-}
-
-// decodeRing accepts exactly what encode makes, for the app that was asked
-// for. The error is errLayout.
-func decodeRing(b []byte, app string) (*ring, error) {
-	d := decoder{left: b}
-	if d.text() != app || capability.CheckApp(app) != nil {
-		return nil, errLayout
-	}
-	data := d.take(KeySize)
-	last := d.number()
-	count := int(d.byte())
-	if d.failed || count > MaxSigningKeys {
-		return nil, errLayout
-	}
-	r := newRing(app, secret.Copy(data))
-	r.last = last
-	for range count {
-		k := signingKey{name: d.text(), seed: secret.Copy(d.take(KeySize)), number: d.number()}
-		r.keys = append(r.keys, k)
-	}
-	if d.failed || !r.canonical() || len(b) > mostRing || ringBucket(len(b)-len(d.left)) != len(b) || !zero(d.left) {
-		r.wipe()
-		return nil, errLayout
-	}
-	return r, nil
-}
-
-// canonical says whether names and numbers of the signing keys obey the rules.
+// canonical says whether names, versions, states and numbers obey the rules.
 func (r *ring) canonical() bool {
+	if len(r.names()) > MaxSigningKeys || !r.deadFits() {
+		return false
+	}
 	numbers := make([]uint64, 0, len(r.keys))
 	for i, k := range r.keys {
-		if checkKeyName(k.name) != nil || i > 0 && k.name <= r.keys[i-1].name {
+		if !k.valid() || k.number > r.last || r.isDead(k.number) != (k.state == stateRevoked) {
 			return false
 		}
-		if k.number == 0 || k.number > r.last {
+		if i > 0 && !k.follows(r.keys[i-1]) {
+			return false
+		}
+		older := i+1 < len(r.keys) && r.keys[i+1].name == k.name
+		if k.state != stateRevoked && older != (k.state == stateRotated) {
 			return false
 		}
 		numbers = append(numbers, k.number)
 	}
 	slices.Sort(numbers)
 	return len(slices.Compact(numbers)) == len(r.keys)
+}
+
+// valid is the part of a signing key's rules that needs no other one.
+func (k signingKey) valid() bool {
+	return checkKeyName(k.name) == nil && k.purpose == purposeSigning && k.uses != 0 && k.uses&^allUses == 0 &&
+		k.state >= stateActive && k.state <= stateRevoked && k.version > 0 && k.number > 0
+}
+
+// follows says whether k may stand behind before: a later name, or the next
+// known version of the same key, which is revoked as a whole or not at all.
+func (k signingKey) follows(before signingKey) bool {
+	if k.name != before.name {
+		return k.name > before.name
+	}
+	return k.version > before.version && k.purpose == before.purpose && k.uses == before.uses &&
+		(k.state == stateRevoked) == (before.state == stateRevoked)
+}
+
+// deadSize is how many bytes have a bit for each number up to last.
+func deadSize(last uint64) int { return int(last+7) / 8 }
+
+func (r *ring) isDead(number uint64) bool {
+	return r.dead[(number-1)/8]>>((number-1)%8)&1 == 1
+}
+
+// deadFits says whether there is no bit beyond the last number.
+func (r *ring) deadFits() bool {
+	return r.last%8 == 0 || r.dead[len(r.dead)-1]>>(r.last%8) == 0
 }
 
 // checkKeyName accepts the name of a signing key, or returns ipc.TooLarge or
@@ -181,46 +209,4 @@ func checkKeyName(name string) error {
 		return ipc.Malformed
 	}
 	return nil
-}
-
-// decoder reads fields and remembers whether one was missing.
-type decoder struct {
-	left   []byte
-	failed bool
-}
-
-// take answers the next n bytes of the input itself, or zeros if it is shorter.
-func (d *decoder) take(n int) []byte {
-	if len(d.left) < n {
-		d.left, d.failed = nil, true
-		return make([]byte, n)
-	}
-	b := d.left[:n]
-	d.left = d.left[n:]
-	return b
-}
-
-func (d *decoder) byte() byte     { return d.take(1)[0] }
-func (d *decoder) number() uint64 { return binary.LittleEndian.Uint64(d.take(8)) }
-func (d *decoder) text() string   { return string(d.take(int(d.byte()))) }
-
-// sealRing answers the file of a ring, and openRing reads it. The error is a
-// damageAt.
-func sealRing(under *secret.Bytes, c *chance, of owner, id [KeyIDSize]byte, r *ring) []byte {
-	plain := r.encode()
-	defer plain.Wipe()
-	return wrap(under, c, wrapAD("ring", of, id[:], r.app), plain.Expose())
-}
-
-func openRing(under *secret.Bytes, of owner, id [KeyIDSize]byte, app string, file []byte) (*ring, error) {
-	plain, err := unwrap(under, wrapAD("ring", of, id[:], app), file)
-	if err != nil {
-		return nil, damageAt(wrapFault(err))
-	}
-	defer plain.Wipe()
-	r, err := decodeRing(plain.Expose(), app)
-	if err != nil {
-		return nil, damageAt(sealedOffset)
-	}
-	return r, nil
 }

@@ -45,7 +45,7 @@ func (s *Service) loaded(ctx context.Context, a access) (*ring, error) {
 	if err != nil {
 		return nil, faultIn(path, err)
 	}
-	r, err := openRing(acct.rootKeys.rings, acct.owner, id, a.app, file)
+	r, err := openRing(acct.rootKeys.rings, acct.rootKeys.names, acct.owner, id, file)
 	if err != nil {
 		return nil, faultIn(path, err)
 	}
@@ -110,6 +110,7 @@ func (s *Service) change(ctx context.Context, a access, edit func(next *ring) er
 		return err
 	}
 	next := now.clone()
+	next.generation++
 	if err := edit(next); err != nil {
 		next.wipe()
 		return err

@@ -2,6 +2,7 @@ package keymintd
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -11,20 +12,26 @@ import (
 
 const (
 	rootMagic       = "NXRK"
-	rootVersion     = 1
+	rootVersion     = 2
 	rootIncarnation = 6
-	rootCount       = rootIncarnation + Incarnation
+	rootGeneration  = rootIncarnation + Incarnation
+	rootEpoch       = rootGeneration + 8
+	rootCount       = rootEpoch + 4
 	rootEntries     = rootCount + 1
 	rootEntrySize   = 8 + rootWrapSize
-	rootLeast       = rootEntries + rootEntrySize + sha256.Size
-	rootMost        = rootEntries + MaxProtectors*rootEntrySize + sha256.Size
+	rootProofs      = 2 * sha256.Size // tag and checksum
+	rootLeast       = rootEntries + rootEntrySize + rootProofs
+	rootMost        = rootEntries + MaxProtectors*rootEntrySize + rootProofs
 )
 
 // rootKeys is what a root.keys file says: the root key of a user, wrapped under
 // each protector's KEK.
 type rootKeys struct {
 	incarnation [Incarnation]byte
+	generation  uint64      // of the file, counted from 1
+	epoch       uint32      // how often the user got another root key
 	entries     []rootEntry // in strictly ascending order of id, 1 to MaxProtectors
+	tag         [sha256.Size]byte
 }
 
 type rootEntry struct {
@@ -32,17 +39,29 @@ type rootEntry struct {
 	wrap [rootWrapSize]byte
 }
 
-func (k *rootKeys) encode() []byte {
-	b := make([]byte, 0, rootEntries+len(k.entries)*rootEntrySize+sha256.Size)
+// seal makes what was changed the file's next generation. It is done before
+// encode.
+func (k *rootKeys) seal(root *secret.Bytes) {
+	k.generation++
+	k.tag = fileTag(root, k.body())
+}
+
+func (k *rootKeys) encode() []byte { return appendSum(append(k.body(), k.tag[:]...)) }
+
+// body is what the tag is about.
+func (k *rootKeys) body() []byte {
+	b := make([]byte, 0, rootEntries+len(k.entries)*rootEntrySize+rootProofs)
 	b = append(b, rootMagic...)
 	b = binary.LittleEndian.AppendUint16(b, rootVersion)
 	b = append(b, k.incarnation[:]...)
+	b = binary.LittleEndian.AppendUint64(b, k.generation)
+	b = binary.LittleEndian.AppendUint32(b, k.epoch)
 	b = append(b, byte(len(k.entries)))
 	for _, e := range k.entries {
 		b = binary.LittleEndian.AppendUint64(b, e.id)
 		b = append(b, e.wrap[:]...)
 	}
-	return appendSum(b)
+	return b
 }
 
 // decodeRootKeys reads the root.keys file of a user. The error is a damageAt or
@@ -54,11 +73,15 @@ func decodeRootKeys(b []byte, of owner) (*rootKeys, error) {
 	if [Incarnation]byte(b[rootIncarnation:]) != of.incarnation {
 		return nil, damageAt(rootIncarnation)
 	}
+	k := &rootKeys{incarnation: of.incarnation}
+	k.generation, k.epoch = binary.LittleEndian.Uint64(b[rootGeneration:]), binary.LittleEndian.Uint32(b[rootEpoch:])
+	if k.generation == 0 {
+		return nil, damageAt(rootGeneration)
+	}
 	count := int(b[rootCount])
-	if count == 0 || count > MaxProtectors || len(b) != rootEntries+count*rootEntrySize+sha256.Size {
+	if count == 0 || count > MaxProtectors || len(b) != rootEntries+count*rootEntrySize+rootProofs {
 		return nil, damageAt(rootCount)
 	}
-	k := &rootKeys{incarnation: of.incarnation}
 	last := uint64(0)
 	for i := range count {
 		at := rootEntries + i*rootEntrySize
@@ -69,8 +92,11 @@ func decodeRootKeys(b []byte, of owner) (*rootKeys, error) {
 		last = id
 		k.entries = append(k.entries, rootEntry{id: id, wrap: [rootWrapSize]byte(b[at+8:])})
 	}
+	k.tag = [sha256.Size]byte(b[k.tagOffset():])
 	return k, nil
 }
+
+func (k *rootKeys) tagOffset() int { return rootEntries + len(k.entries)*rootEntrySize }
 
 func (k *rootKeys) find(id uint64) (int, bool) {
 	return slices.BinarySearchFunc(k.entries, id, func(e rootEntry, id uint64) int {
@@ -93,14 +119,17 @@ type protector struct {
 
 // rootAD binds a wrap of the root key to its place.
 func rootAD(of owner, id uint64) []byte {
-	return wrapAD("root", of, u64(id), "")
+	return wrapAD("root", of, u64(id))
 }
 
-func wrapAD(purpose string, of owner, keyID []byte, app string) []byte {
-	return tuple([]byte("nexus wrap v1"), []byte(purpose), []byte(of.user), of.incarnation[:], keyID, []byte(app))
+// wrapAD is what every wrap is bound to; of a blob there is more.
+func wrapAD(purpose string, of owner, keyID []byte, more ...[]byte) []byte {
+	parts := [][]byte{[]byte("nexus wrap v1"), []byte(purpose), []byte(of.user), of.incarnation[:], keyID}
+	return tuple(append(parts, more...)...)
 }
 
-// add wraps the root key under one more protector, whose id must be new.
+// add wraps the root key under one more protector, whose id must be new. The
+// file is still to be sealed.
 func (k *rootKeys) add(of owner, p protector, salt []byte, c *chance, root *secret.Bytes) {
 	kek := deriveKEK(p.auth, salt, of, p.id)
 	defer kek.Wipe()
@@ -109,8 +138,9 @@ func (k *rootKeys) add(of owner, p protector, salt []byte, c *chance, root *secr
 	k.entries = slices.Insert(k.entries, i, e)
 }
 
-// open unwraps the root key. The error is errNoProtector, errWrongKey, or a
-// damageAt in the file.
+// open unwraps the root key, and looks whether the whole file is as somebody
+// wrote it who had that: wraps of two copies do not make a third one. The error
+// is errNoProtector, errWrongKey, or a damageAt in the file.
 func (k *rootKeys) open(of owner, p protector, salt []byte) (*secret.Bytes, error) {
 	i, ok := k.find(p.id)
 	if !ok {
@@ -119,10 +149,17 @@ func (k *rootKeys) open(of owner, p protector, salt []byte) (*secret.Bytes, erro
 	kek := deriveKEK(p.auth, salt, of, p.id)
 	defer kek.Wipe()
 	root, err := unwrap(kek, rootAD(of, p.id), k.entries[i].wrap[:])
-	if err == nil || errors.Is(err, errWrongKey) {
-		return root, err
+	if errors.Is(err, errWrongKey) {
+		return nil, err
 	}
-	return nil, damageAt(int64(rootEntries+i*rootEntrySize+8) + wrapFault(err))
+	if err != nil {
+		return nil, damageAt(int64(rootEntries+i*rootEntrySize+8) + wrapFault(err))
+	}
+	if tag := fileTag(root, k.body()); subtle.ConstantTimeCompare(tag[:], k.tag[:]) != 1 {
+		root.Wipe()
+		return nil, damageAt(k.tagOffset())
+	}
+	return root, nil
 }
 
 // keep removes every entry whose id is not among ids. It changes nothing and

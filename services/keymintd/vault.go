@@ -30,7 +30,8 @@ func (s *Service) vaultID(ctx context.Context, r *ipc.Request, _ *wire.VaultIDRe
 	if err != nil {
 		return nil, err
 	}
-	return &wire.VaultIDReply{Id: id.Expose()}, nil
+	defer id.Wipe()
+	return &wire.VaultIDReply{Id: bytes.Clone(id.Expose())}, nil
 }
 
 func (s *Service) appKey(ctx context.Context, r *ipc.Request, q *wire.AppKeyRequest) (*wire.AppKeyReply, error) {

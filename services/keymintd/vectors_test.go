@@ -21,9 +21,13 @@ type block struct {
 }
 
 func readVectors(tb testing.TB) []map[string]string {
-	text, err := os.ReadFile("testdata/vectors.txt")
-	if err != nil {
-		tb.Fatal(err)
+	var text []byte
+	for _, file := range []string{"testdata/primitives.txt", "testdata/files.txt"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		text = append(text, part...)
 	}
 	var blocks []map[string]string
 	for line := range strings.Lines(string(text)) {
@@ -135,6 +139,7 @@ var vectorKinds = map[string]func(b block) error{
 	"record":    recordVector,
 	"segment":   segmentVector,
 	"blob":      blobVector,
+	"keyhead":   keyHeadVector,
 	"signature": signatureVector,
 }
 
@@ -229,8 +234,9 @@ func rootVector(b block) error {
 	b.same("root", root.Expose())
 	b.same("data", k.encode())
 	b.resealed(func(c *chance) []byte {
-		made := &rootKeys{incarnation: of.incarnation}
+		made := &rootKeys{incarnation: of.incarnation, generation: k.generation - 1, epoch: k.epoch}
 		made.add(of, p, b.bytes("salt"), c, root)
+		made.seal(root)
 		return made.encode()
 	})
 	return nil
@@ -239,15 +245,19 @@ func rootVector(b block) error {
 func ringVector(b block) error {
 	of, app, under := b.owner(), b.text("app"), b.key("rings")
 	id := fileID(b.key("names"), app)
-	r, err := openRing(under, of, id, app, b.bytes("data"))
+	r, err := openRing(under, b.key("names"), of, id, b.bytes("data"))
 	if err != nil {
 		return err
 	}
 	b.same("file", id[:])
 	b.same("key", r.data.Expose())
-	says := strconv.FormatUint(r.last, 10)
+	says := fmt.Sprintf("%d %d %x", r.generation, r.last, r.dead)
 	for _, k := range r.keys {
-		says += fmt.Sprintf(" %s:%x:%d", k.name, k.seed.Expose(), k.number)
+		secret := k.public
+		if k.state == stateActive {
+			secret = k.seed.Expose()
+		}
+		says += fmt.Sprintf(" %s:%d:%d:%d:%d:%d:%x", k.name, k.purpose, k.uses, k.state, k.version, k.number, secret)
 	}
 	if says != b.text("says") {
 		b.t.Errorf("the ring says %s, want %s", says, b.text("says"))
@@ -288,12 +298,32 @@ func segmentVector(b block) error {
 func blobVector(b block) error {
 	of, app := b.owner(), b.text("app")
 	r, id := newRing(app, b.key("key")), fileID(b.key("names"), app)
-	seed, err := openBlob(r, of, id, b.bytes("data"))
+	k, err := openBlob(r, of, id, b.bytes("data"))
 	if err != nil {
 		return err
 	}
-	b.same("seed", seed.Expose())
-	b.resealed(func(c *chance) []byte { return sealBlob(r, c, of, id, seed) })
+	b.same("seed", k.seed.Expose())
+	if says := fmt.Sprint(k.purpose, k.uses, k.version, k.number); says != b.text("says") {
+		b.t.Errorf("the blob says %s, want %s", says, b.text("says"))
+	}
+	b.resealed(func(c *chance) []byte { return sealBlob(r, c, of, id, k) })
+	return nil
+}
+
+func keyHeadVector(b block) error {
+	of, under := b.owner(), derive(b.key("root"), "nexus root v2 keyhead")
+	h, err := openKeyHead(under, of, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	says := fmt.Sprintf("%d %x", h.generation, h.sum)
+	for _, r := range h.rings {
+		says += fmt.Sprintf(" %x:%d:%v:%d", r.id, r.generation, r.destroyed, r.names)
+	}
+	if says != b.text("says") {
+		b.t.Errorf("the head says %s, want %s", says, b.text("says"))
+	}
+	b.resealed(func(c *chance) []byte { return sealKeyHead(under, c, of, h) })
 	return nil
 }
 

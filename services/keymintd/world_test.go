@@ -211,8 +211,8 @@ func (w *world) add(ctx context.Context, u person, have, add *wire.Protector) er
 	return w.call(ctx, w.admin, wire.OpAddProtector, nil, q, &wire.AddProtectorReply{})
 }
 
-func (w *world) keep(ctx context.Context, u person, ids ...uint64) error {
-	q := &wire.KeepProtectorsRequest{User: u.name, Incarnation: u.inc[:], Ids: ids}
+func (w *world) keep(ctx context.Context, u person, have *wire.Protector, ids ...uint64) error {
+	q := &wire.KeepProtectorsRequest{User: u.name, Incarnation: u.inc[:], Have: have, Ids: ids}
 	return w.call(ctx, w.admin, wire.OpKeepProtectors, nil, q, &wire.KeepProtectorsReply{})
 }
 

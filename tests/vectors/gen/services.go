@@ -65,7 +65,7 @@ var services = []service{
 	{"keymintd", []operation{
 		{1, "CreateRoot", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, protector(3, "protector", 1)}},
 		{2, "AddProtector", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, protector(3, "have", 1), protector(4, "add", 2)}},
-		{3, "KeepProtectors", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, {3, "ids", []uint64{1, 2}}}},
+		{3, "KeepProtectors", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, {3, "ids", []uint64{1, 2}}, protector(4, "have", 2)}},
 		{4, "RemoveRoot", one("user", "alice")},
 		{5, "UnsealKeys", message{protector(1, "protector", 1)}},
 		{6, "SealKeys", one("sid", uint64(sid))},
