@@ -12,7 +12,7 @@ import (
 // Layout, in bytes.
 const (
 	magic   = "NXUD"
-	version = 1
+	version = 2
 
 	headerSize    = 4 + 2 + 1
 	checksumSize  = sha256.Size
@@ -231,6 +231,6 @@ func (r *reader) kindAfter(u *User) byte {
 		least = byte(u.Protectors[n-1].Kind) + 1
 	}
 	kind := r.u8()
-	r.must(kind >= least && kind <= byte(PIN), "kind of protector")
+	r.must(kind >= least && kind <= byte(Recovery), "kind of protector")
 	return kind
 }

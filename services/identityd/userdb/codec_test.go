@@ -24,6 +24,7 @@ func golden() DB {
 		Protectors: []Protector{
 			{ID: 4, Kind: Password, Cost: DefaultCost(), Salt: [16]byte{0x51, 15: 0x15}, Verifier: [32]byte{0xe1, 31: 0x1e}},
 			{ID: 2, Kind: PIN, Cost: cost, Salt: [16]byte{0x52, 15: 0x25}, Verifier: [32]byte{0xe2, 31: 0x2e}},
+			{ID: 1, Kind: Recovery, Cost: cost, Salt: [16]byte{0x53, 15: 0x35}, Verifier: [32]byte{0xe3, 31: 0x3e}},
 		},
 	}
 	bob := User{ID: "bob", Incarnation: [16]byte{0xb1, 15: 0x1b}, State: Creating, NextProtector: 1}
@@ -87,7 +88,8 @@ const (
 	atCount  = atNext + 8
 	atFirst  = atCount + 1
 	atSecond = atFirst + protectorSize
-	atBob    = atSecond + protectorSize
+	atThird  = atSecond + protectorSize
+	atBob    = atThird + protectorSize
 	atBobSt  = atBob + 1 + 3 + 16
 )
 
@@ -111,7 +113,8 @@ func TestOneFault(t *testing.T) {
 	}{
 		{"magic", set(0, 'X'), 0},
 		{"version 0", set(4, 0), 4},
-		{"version 2", set(4, 2), 4},
+		{"version 1", set(4, 1), 4},
+		{"version 3", set(4, 3), 4},
 		{"version 257", set(5, 1), 4},
 		{"count too small", set(6, 2), -1},
 		{"count too big", set(6, 4), end},
@@ -135,13 +138,15 @@ func TestOneFault(t *testing.T) {
 		{"flag unknown", set(atState+1, 2), atState + 1},
 		{"flag of one not live", set(atBobSt+1, 1), atBobSt + 1},
 		{"next protector 0", u64(atBobSt+2, 0), atBobSt + 2},
-		{"three protectors", set(atCount, 3), atCount},
+		{"four protectors", set(atCount, 4), atCount},
 		{"protector id 0", u64(atFirst, 0), atFirst},
 		{"protector id to come", u64(atFirst, 5), atFirst},
 		{"protector id twice", u64(atSecond, 4), atSecond},
 		{"kind 0", set(atFirst+8, 0), atFirst + 8},
-		{"kind 3", set(atSecond+8, 3), atSecond + 8},
+		{"kind 4", set(atThird+8, 4), atThird + 8},
 		{"kind twice", set(atSecond+8, 1), atSecond + 8},
+		{"recovery twice", set(atSecond+8, 3), atThird + 8},
+		{"a recovery key's id twice", u64(atThird, 2), atThird},
 		{"kinds out of order", set(atFirst+8, 2), atSecond + 8},
 		{"Argon2 version", set(atFirst+9, 0x10), atFirst + 9},
 		{"memory 0", u32(atFirst+10, 0), atFirst + 10},
@@ -198,7 +203,8 @@ func TestLimits(t *testing.T) {
 			id := fmt.Sprintf("%s%02d", strings.Repeat("u", 30), i)
 			u := User{ID: id, Incarnation: [16]byte{1}, State: Live, NextProtector: 1}
 			u = u.WithProtector(Protector{ID: 1, Kind: PIN, Cost: DefaultCost()})
-			db = db.With(u.WithProtector(Protector{ID: 2, Kind: Password, Cost: DefaultCost()}))
+			u = u.WithProtector(Protector{ID: 2, Kind: Recovery, Cost: DefaultCost()})
+			db = db.With(u.WithProtector(Protector{ID: 3, Kind: Password, Cost: DefaultCost()}))
 		}
 		return db
 	}

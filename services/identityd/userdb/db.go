@@ -9,7 +9,7 @@ import (
 const (
 	MaxUsers      = 16   // entries, those being created or removed included
 	MaxFile       = 7680 // bytes; one atomic replace
-	MaxProtectors = 2    // of one user: one per kind
+	MaxProtectors = 3    // of one user: one per kind
 )
 
 // Sizes of a protector's fields, in bytes.
@@ -26,6 +26,7 @@ type Kind uint8
 const (
 	Password Kind = 1
 	PIN      Kind = 2
+	Recovery Kind = 3 // a printed key; identityd makes none yet
 )
 
 // State says where a user is between not being there and being there.
