@@ -116,6 +116,8 @@ var table = []row{
 		"runs git and go on copies of the sources"},
 	{"tests/vectors", "",
 		"hands out the vectors, and knows no format"},
+	{"tests/vectors/state", "actors actors/seeded cmd/boot cmd/machine cmd/script ipc ipc/wire services/identityd services/rngd services/statefsd/bootrec",
+		"makes whole disks and reads them back, with the system and without"},
 	{"tests/vectors/gen", "",
 		"another implementation of the formats, so it uses none of theirs"},
 	{"tests/rules", "",
