@@ -7,6 +7,9 @@ import (
 	"nexus.internal/os/services/identityd/userdb"
 )
 
+// cost is that of one lane.
+func cost(memory, passes uint32) Params { return Params{MemoryKiB: memory, Passes: passes, Lanes: 1} }
+
 // A machine that needs a microsecond for each KiB and pass.
 func TestCalibrate(t *testing.T) {
 	floor := Floor() // It takes 38,912 µs.
@@ -19,12 +22,12 @@ func TestCalibrate(t *testing.T) {
 		{"no time", 0, userdb.MaxMemoryKiB, floor},
 		{"less than the floor takes", 38911 * time.Microsecond, userdb.MaxMemoryKiB, floor},
 		{"one pass too little", 58367 * time.Microsecond, floor.MemoryKiB, floor},
-		{"one pass more", 58368 * time.Microsecond, floor.MemoryKiB, Params{19456, 3, 1}},
-		{"not twice the memory", 77823 * time.Microsecond, userdb.MaxMemoryKiB, Params{19456, 3, 1}},
-		{"twice the memory", 77824 * time.Microsecond, userdb.MaxMemoryKiB, Params{38912, 2, 1}},
-		{"memory that may not be had", 77824 * time.Microsecond, 38911, Params{19456, 4, 1}},
-		{"memory and passes", time.Second, 40000, Params{38912, 16, 1}},
-		{"as much as there may be", time.Hour, userdb.MaxMemoryKiB, Params{155648, 6, 1}},
+		{"one pass more", 58368 * time.Microsecond, floor.MemoryKiB, cost(19456, 3)},
+		{"not twice the memory", 77823 * time.Microsecond, userdb.MaxMemoryKiB, cost(19456, 3)},
+		{"twice the memory", 77824 * time.Microsecond, userdb.MaxMemoryKiB, cost(38912, 2)},
+		{"memory that may not be had", 77824 * time.Microsecond, 38911, cost(19456, 4)},
+		{"memory and passes", time.Second, 40000, cost(38912, 16)},
+		{"as much as there may be", time.Hour, userdb.MaxMemoryKiB, cost(155648, 6)},
 	} {
 		runs := 0
 		got := Calibrate(c.target, c.memory, func(p Params) time.Duration {
