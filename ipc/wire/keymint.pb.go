@@ -1748,6 +1748,7 @@ func (*DeleteKeyReply) Descriptor() ([]byte, []int) {
 type WrapKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Detach        bool                   `protobuf:"varint,2,opt,name=detach,proto3" json:"detach,omitempty"` // and takes the key out, which the blob alone brings back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1787,6 +1788,13 @@ func (x *WrapKeyRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *WrapKeyRequest) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
 }
 
 type WrapKeyReply struct {
@@ -1833,7 +1841,7 @@ func (x *WrapKeyReply) GetBlob() []byte {
 	return nil
 }
 
-// UnwrapKey puts a wrapped key back under name.
+// UnwrapKey puts a detached key back under name.
 type UnwrapKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2024,9 +2032,10 @@ const file_keymint_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\"&\n" +
 	"\x10DeleteKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
-	"\x0eDeleteKeyReply\"$\n" +
+	"\x0eDeleteKeyReply\"<\n" +
 	"\x0eWrapKeyRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\"\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06detach\x18\x02 \x01(\bR\x06detach\"\"\n" +
 	"\fWrapKeyReply\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\fR\x04blob\":\n" +
 	"\x10UnwrapKeyRequest\x12\x12\n" +

@@ -175,7 +175,7 @@ func ExampleClient_Sign() {
 	// false
 }
 
-// A wrapped key can be kept anywhere: the blob is worth nothing to anybody but
+// A detached key can be kept anywhere: the blob is worth nothing to anybody but
 // the app that it came from.
 func ExampleClient_Unwrap() {
 	ctx, alice := context.Background(), login("alice")
@@ -186,11 +186,8 @@ func ExampleClient_Unwrap() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	blob, err := wallet.Wrap(ctx, "spending")
+	blob, err := wallet.Detach(ctx, "spending")
 	if err != nil {
-		log.Fatal(err)
-	}
-	if err := wallet.DeleteKey(ctx, "spending"); err != nil {
 		log.Fatal(err)
 	}
 
@@ -200,10 +197,16 @@ func ExampleClient_Unwrap() {
 	fmt.Println(string(again) == string(public), err)
 	keys, err := wallet.Keys(ctx)
 	fmt.Println(keys, err)
+	if err := wallet.DeleteKey(ctx, "spending"); err != nil {
+		log.Fatal(err)
+	}
+	_, err = wallet.Unwrap(ctx, "spending", blob)
+	fmt.Println(err)
 	// Output:
 	// denied
 	// true <nil>
 	// [spending] <nil>
+	// denied
 }
 
 // user is somebody at an unlocked computer.

@@ -156,17 +156,30 @@ func (c *Client) DeleteKey(ctx context.Context, name string) error {
 }
 
 // Wrap returns a key as an encrypted blob that only the same app of the same
-// user can unwrap. The blob may be kept anywhere.
+// user can unwrap. The blob may be kept anywhere. The key stays, and as long as it
+// does, or once it is deleted, the blob brings nothing back.
 func (c *Client) Wrap(ctx context.Context, name string) ([]byte, error) {
-	if err := checkKeyName(name); err != nil {
+	return c.wrap(ctx, &wire.WrapKeyRequest{Name: name})
+}
+
+// Detach is Wrap, and takes the key out: this blob brings it back, and so does
+// each one that was made of it before. Who loses them loses the key.
+func (c *Client) Detach(ctx context.Context, name string) ([]byte, error) {
+	return c.wrap(ctx, &wire.WrapKeyRequest{Name: name, Detach: true})
+}
+
+func (c *Client) wrap(ctx context.Context, q *wire.WrapKeyRequest) ([]byte, error) {
+	if err := checkKeyName(q.Name); err != nil {
 		return nil, err
 	}
 	var p wire.WrapKeyReply
-	err := c.keys(ctx, wire.OpWrapKey, &wire.WrapKeyRequest{Name: name}, &p)
+	err := c.keys(ctx, wire.OpWrapKey, q, &p)
 	return p.Blob, err
 }
 
-// Unwrap puts a wrapped key back under name and returns its public half.
+// Unwrap puts a detached key back under name, the old one or another, and returns
+// its public half. ErrDenied is the answer for a key that was deleted, ErrExists
+// for one that is there.
 func (c *Client) Unwrap(ctx context.Context, name string, blob []byte) ([]byte, error) {
 	if err := checkKeyName(name); err != nil {
 		return nil, err

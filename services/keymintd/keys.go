@@ -127,6 +127,9 @@ func (s *Service) wrapKey(ctx context.Context, r *ipc.Request, q *wire.WrapKeyRe
 	if err != nil {
 		return nil, err
 	}
+	if q.Detach {
+		return s.detachKey(ctx, a, q.Name, c)
+	}
 	ring, err := s.ring(ctx, a, false)
 	if err != nil {
 		return nil, err
@@ -135,8 +138,25 @@ func (s *Service) wrapKey(ctx context.Context, r *ipc.Request, q *wire.WrapKeyRe
 	if err != nil {
 		return nil, err
 	}
-	id := fileID(a.acct.rootKeys.names, ring.app)
-	return &wire.WrapKeyReply{Blob: sealBlob(ring, c, a.acct.owner, id, key)}, nil
+	return &wire.WrapKeyReply{Blob: a.blob(ring, c, key)}, nil
+}
+
+// detachKey wraps a key and takes it out in one step.
+func (s *Service) detachKey(ctx context.Context, a access, name string, c *chance) (*wire.WrapKeyReply, error) {
+	reply := &wire.WrapKeyReply{}
+	err := s.change(ctx, a, func(next *ring) error {
+		key, err := next.active(name)
+		if err != nil {
+			return err
+		}
+		reply.Blob = a.blob(next, c, key)
+		return next.detach(name)
+	})
+	return reply, err
+}
+
+func (a access) blob(r *ring, c *chance, key signingKey) []byte {
+	return sealBlob(r, c, a.acct.owner, fileID(a.acct.rootKeys.names, r.app), key)
 }
 
 func (s *Service) unwrapKey(ctx context.Context, r *ipc.Request, q *wire.UnwrapKeyRequest) (*wire.UnwrapKeyReply, error) {
@@ -156,7 +176,7 @@ func (s *Service) unwrapKey(ctx context.Context, r *ipc.Request, q *wire.UnwrapK
 		}
 		defer key.wipe()
 		reply.Public = publicOf(key.seed)
-		return next.add(q.Name, key.seed, s.limits.SigningKeys)
+		return next.restore(q.Name, key, s.limits.SigningKeys)
 	})
 	if errors.Is(err, ipc.NotFound) {
 		err = ipc.Denied // An app without keys has wrapped none.

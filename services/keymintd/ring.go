@@ -134,13 +134,45 @@ func (r *ring) add(name string, seed *secret.Bytes, limit int) error {
 	return nil
 }
 
-// remove destroys all versions of a signing key, or returns ipc.NotFound.
+// restore puts a detached key back: a copy of its seed, under its own number and
+// any name. The error is ipc.Exists for a name or a key that is there,
+// ipc.LimitReached, or ipc.Denied for a key that must never come back, or that
+// this ring has not made.
+func (r *ring) restore(name string, k signingKey, limit int) error {
+	i, ok := r.find(name)
+	k.name = name
+	switch {
+	case ok:
+		return ipc.Exists
+	case len(r.names()) >= limit || len(r.keys) >= maxEntries:
+		return ipc.LimitReached
+	case !k.valid() || k.number > r.last || r.isDead(k.number):
+		return ipc.Denied
+	case slices.ContainsFunc(r.keys, func(other signingKey) bool { return other.number == k.number }):
+		return ipc.Exists
+	}
+	k.seed = secret.Copy(k.seed.Expose())
+	r.keys = slices.Insert(r.keys, i, k)
+	return nil
+}
+
+// remove destroys all versions of a signing key for ever, those in blobs too, or
+// returns ipc.NotFound.
 func (r *ring) remove(name string) error {
+	return r.takeOut(name, func(k signingKey) { r.dead[(k.number-1)/8] |= 1 << ((k.number - 1) % 8) })
+}
+
+// detach takes a signing key out that a blob may bring back, or returns
+// ipc.NotFound.
+func (r *ring) detach(name string) error { return r.takeOut(name, func(signingKey) {}) }
+
+func (r *ring) takeOut(name string, each func(k signingKey)) error {
 	if _, ok := r.find(name); !ok {
 		return ipc.NotFound
 	}
 	r.keys = slices.DeleteFunc(r.keys, func(k signingKey) bool {
 		if k.name == name {
+			each(k)
 			k.wipe()
 		}
 		return k.name == name

@@ -429,7 +429,14 @@ func TestBlobs(t *testing.T) {
 			_, err := a.unwrap(ctx, "new", bad)
 			expect(t, "a blob of another length", err, ipc.Malformed)
 		}
-		expect(t, "delete", a.delete(ctx, "k"), nil)
+		_, err = a.unwrap(ctx, "new", blob)
+		expect(t, "unwrap beside the key itself", err, ipc.Exists)
+		_, err = a.detach(ctx, "nothing")
+		expect(t, "detach of nothing", err, ipc.NotFound)
+		_, err = a.detach(ctx, "k")
+		expect(t, "detach", err, nil)
+		_, err = a.sign(ctx, "k", []byte("m"))
+		expect(t, "sign with what is detached", err, ipc.NotFound)
 		got, err := a.unwrap(ctx, "back", blob)
 		expect(t, "unwrap", err, nil)
 		if !bytes.Equal(got, public) {
@@ -440,6 +447,24 @@ func TestBlobs(t *testing.T) {
 		if !ed25519.Verify(public, []byte("m"), signature) {
 			t.Error("the key that came back signs otherwise")
 		}
+		last, err := a.detach(ctx, "back")
+		expect(t, "detach again", err, nil)
+		_, err = a.generate(ctx, "k") // Another key, whose number is its own.
+		expect(t, "generate again", err, nil)
+		_, err = a.unwrap(ctx, "back", last)
+		expect(t, "unwrap again", err, nil)
+		expect(t, "delete", a.delete(ctx, "back"), nil)
+		for i := range 2 {
+			for what, old := range map[string][]byte{"wrapped": blob, "detached": last} {
+				_, err = a.unwrap(ctx, "back", old)
+				expect(t, fmt.Sprint("a deleted key, ", what, ", try ", i), err, ipc.Denied)
+			}
+			s.lock(ctx)
+			s = w.unsealed(ctx, alice) // The disk knows it too.
+			a = s.app("demo")
+		}
+		_, err = a.sign(ctx, "k", []byte("m"))
+		expect(t, "sign with the other key", err, nil)
 	})
 }
 

@@ -359,6 +359,12 @@ func (a *app) wrap(ctx context.Context, name string) ([]byte, error) {
 	return p.Blob, err
 }
 
+func (a *app) detach(ctx context.Context, name string) ([]byte, error) {
+	var p wire.WrapKeyReply
+	err := a.onKeys(ctx, wire.OpWrapKey, &wire.WrapKeyRequest{Name: name, Detach: true}, &p)
+	return p.Blob, err
+}
+
 func (a *app) unwrap(ctx context.Context, name string, blob []byte) ([]byte, error) {
 	var p wire.UnwrapKeyReply
 	err := a.onKeys(ctx, wire.OpUnwrapKey, &wire.UnwrapKeyRequest{Name: name, Blob: bytes.Clone(blob)}, &p)

@@ -284,7 +284,9 @@ func limitKeys(b *bench) {
 		_, err := a.Keychain.Generate(ctx, fmt.Sprint("key", i))
 		must(b.t, err)
 	}
-	blob, err := a.Keychain.Wrap(ctx, "key0")
+	blob, err := a.Keychain.Detach(ctx, "key0")
+	must(b.t, err)
+	_, err = a.Keychain.Generate(ctx, "key")
 	must(b.t, err)
 	generate := func() error { _, err := a.Keychain.Generate(ctx, "more"); return err }
 	unwrap := func() error { _, err := a.Keychain.Unwrap(ctx, "more", blob); return err }

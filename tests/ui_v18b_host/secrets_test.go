@@ -89,9 +89,8 @@ func TestSignWithAKeyThatStays(t *testing.T) {
 	}
 	_, err = a.Keychain.Generate(ctx, "spend")
 	want(t, err, ipc.Exists)
-	blob, err := a.Keychain.Wrap(ctx, "spend")
+	blob, err := a.Keychain.Detach(ctx, "spend")
 	must(t, err)
-	must(t, a.Keychain.DeleteKey(ctx, "spend"))
 	_, err = a.Keychain.Sign(ctx, "spend", message)
 	want(t, err, ipc.NotFound)
 
