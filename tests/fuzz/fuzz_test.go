@@ -78,7 +78,7 @@ func check(t *testing.T, dir string, target crash.Target, input []byte) error {
 // broken is a target that fails on some inputs and does not survive others.
 type broken struct{}
 
-var errBroken = errors.New("broken: by plan\nstep by step\n")
+var errBroken = errors.New("broken: by plan\nstep by step")
 
 func (broken) Name() string { return "broken" }
 func (broken) Run(input []byte) error {
@@ -121,7 +121,7 @@ func TestKeeps(t *testing.T) {
 		}
 		file, err := crash.Parse(text)
 		if err != nil || file.Target != "broken" || file.Failed != c.failed || string(file.Input) != c.input ||
-			(file.About == "step by step\n") != (c.input == "fails") {
+			(file.About == "step by step") != (c.input == "fails") {
 			t.Errorf("%s: kept as %+v, %v", c.input, file, err)
 		}
 		if err := os.Remove(names[0]); err != nil {
