@@ -32,6 +32,10 @@ const (
 	IOError      // the disk failed
 	LimitReached // a documented count is used up
 	Canceled     // the caller's context was cancelled
+	RolledBack   // stored bytes are genuine, and older than what was written last
+	Revoked      // the key was revoked
+	TryLater     // too many wrong secrets, and the wait after them is not over
+	LastOne      // it is the last one, and cannot be removed
 
 	numCodes
 )
@@ -60,6 +64,10 @@ var codeText = [numCodes]string{
 	IOError:          "i/o error",
 	LimitReached:     "limit reached",
 	Canceled:         "canceled",
+	RolledBack:       "rolled back",
+	Revoked:          "revoked",
+	TryLater:         "try later",
+	LastOne:          "last one",
 }
 
 // Error returns the code's stable text.

@@ -38,6 +38,10 @@ var codes = []struct {
 	{ipc.IOError, "i/o error", 0},
 	{ipc.LimitReached, "limit reached", 0},
 	{ipc.Canceled, "canceled", 0},
+	{ipc.RolledBack, "rolled back", 0},
+	{ipc.Revoked, "revoked", 0},
+	{ipc.TryLater, "try later", 0},
+	{ipc.LastOne, "last one", 0},
 }
 
 func TestCodes(t *testing.T) {

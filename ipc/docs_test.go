@@ -62,7 +62,8 @@ func TestDocumentedLimits(t *testing.T) {
 // number and its errno.
 func TestDocumentedCodes(t *testing.T) {
 	names := strings.Fields("OK PermissionDenied NoSuchEndpoint QueueEmpty QueueFull InvalidArgument NoSpace PeerClosed TimedOut Unsupported " +
-		"NotFound Denied Sealed Quota TooLarge Unavailable Malformed Damaged Exists BadSecret IOError LimitReached Canceled")
+		"NotFound Denied Sealed Quota TooLarge Unavailable Malformed Damaged Exists BadSecret IOError LimitReached Canceled " +
+		"RolledBack Revoked TryLater LastOne")
 	if ipc.Code(len(names)).Valid() {
 		t.Error("there are more codes than names")
 	}
