@@ -46,7 +46,7 @@ var (
 )
 
 // Call sends request q and decodes the answer into p. The error is nil, an
-// ipc.Code, a *Fault, or the error of a refused context. TooLarge means that
+// ipc.Code, a *Fault, a *Later, or the error of a refused context. TooLarge means that
 // the request does not fit a frame.
 func Call(ctx context.Context, t *ipc.Task, m ipc.Msg, q, p proto.Message) error {
 	in, out := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
@@ -63,7 +63,7 @@ func Call(ctx context.Context, t *ipc.Task, m ipc.Msg, q, p proto.Message) error
 		*out = r.Body
 	}
 	if err != nil {
-		return fault(err, r.Body)
+		return refusal(err, r.Body)
 	}
 	return decode(r.Body, p)
 }
@@ -126,16 +126,21 @@ func hasUnknown(m protoreflect.Message) bool {
 	return found
 }
 
-func fault(err error, body []byte) error {
+// refusal adds to a code what the reply's body says, if it says anything.
+func refusal(err error, body []byte) error {
 	var code ipc.Code
-	if !errors.As(err, &code) || len(body) == 0 || code != ipc.Damaged && code != ipc.IOError {
+	if !errors.As(err, &code) || len(body) == 0 {
 		return err
 	}
-	var d FaultDetail
-	if decode(body, &d) != nil {
-		return err
+	var place FaultDetail
+	var later LaterDetail
+	switch {
+	case (code == ipc.Damaged || code == ipc.IOError) && decode(body, &place) == nil:
+		return &Fault{Code: code, File: place.File, Offset: place.Offset}
+	case code == ipc.TryLater && decode(body, &later) == nil:
+		return &Later{Seconds: later.Seconds}
 	}
-	return &Fault{Code: code, File: d.File, Offset: d.Offset}
+	return err
 }
 
 // Wipe zeroes every bytes field of a message, nested ones included.
@@ -188,7 +193,7 @@ type message[T any] interface {
 
 // On registers the handler of an opcode. What it returns becomes the reply: its
 // message with OK, or the code that its error is or wraps, and Unavailable for
-// any other error. A *Fault keeps its place. Once the reply is out, every bytes
+// any other error. A *Fault keeps its place, a *Later its time. Once the reply is out, every bytes
 // field of both messages is wiped: the handler copies what it keeps, and
 // returns nothing that it still needs. A capability that comes along is closed
 // before the handler runs, because it expects none.
@@ -250,16 +255,28 @@ func Refuse(r *ipc.Request, err error) {
 	if code == ipc.OK {
 		code = ipc.Unavailable
 	}
-	var f *Fault
-	if !errors.As(err, &f) {
-		send(r, code, nil)
-		return
+	send(r, code, detail(err))
+}
+
+// detail is what a refusal says beside its code: nothing where there is nothing,
+// or where it does not fit a frame.
+func detail(err error) []byte {
+	var place *Fault
+	var later *Later
+	var m proto.Message
+	switch {
+	case errors.As(err, &place):
+		m = &FaultDetail{File: place.File, Offset: place.Offset}
+	case errors.As(err, &later):
+		m = &LaterDetail{Seconds: later.Seconds}
+	default:
+		return nil
 	}
-	body, err := encode(nil, &FaultDetail{File: f.File, Offset: f.Offset})
+	body, err := encode(nil, m)
 	if err != nil {
-		body = nil
+		return nil
 	}
-	send(r, code, body)
+	return body
 }
 
 // send replies. That the caller left, or that the session was voided meanwhile,

@@ -143,7 +143,8 @@ func TestErrorsOfHandlers(t *testing.T) {
 	})
 }
 
-// TestFaults: where the damage is crosses IPC, for the two codes that say so.
+// TestFaults: where the damage is crosses IPC, for the two codes that say so,
+// and how long to wait for the one that does.
 func TestFaults(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *peers) {
 		var answer error
@@ -171,6 +172,17 @@ func TestFaults(t *testing.T) {
 			if err := call(); err != error(code) {
 				t.Errorf("a plain code: %v", err)
 			}
+		}
+		for _, answer = range []error{&Later{Seconds: 86400}, fmt.Errorf("guessing: %w", &Later{Seconds: 86400})} {
+			err := call()
+			var got *Later
+			if !errors.Is(err, ipc.TryLater) || !errors.As(err, &got) || got.Seconds != 86400 || err.Error() != "try later: in 86400 s" {
+				t.Errorf("%v: %v", answer, err)
+			}
+		}
+		answer = ipc.TryLater
+		if err := call(); err != error(ipc.TryLater) {
+			t.Errorf("a plain code: %v", err)
 		}
 		answer = &Fault{Code: ipc.NotFound, File: "state:/x"}
 		if err := call(); err != error(ipc.NotFound) {
@@ -207,6 +219,10 @@ func TestForgedReplies(t *testing.T) {
 		f.code = ipc.Damaged
 		if err := p.call(1, &GetRequest{}, &reply); err != error(ipc.Damaged) {
 			t.Errorf("fault %x: %v", body, err)
+		}
+		f.code = ipc.TryLater
+		if err := p.call(1, &GetRequest{}, &reply); err != error(ipc.TryLater) {
+			t.Errorf("wait %x: %v", body, err)
 		}
 	}
 	f.code, f.body = ipc.Damaged, []byte("\x0a\x07a\nb\x1b[2J")
