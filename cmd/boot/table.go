@@ -160,6 +160,7 @@ var files = []statefsd.Grant{
 	{Subject: KeyMintD, Pattern: "state:/*/*/*", Access: statefsd.List},
 	{Subject: KeyMintD, Pattern: "state:/*/*/*/*", Access: statefsd.List},
 	{Subject: IdentityD, Pattern: "state:/identity/users.db", Access: statefsd.Write},
+	{Subject: IdentityD, Pattern: "state:/identity/guesses", Access: statefsd.Write},
 	{Subject: IdentityD, Pattern: "state:/identity/*/*", Access: statefsd.List},
 	{Subject: IdentityD, Pattern: "state:/identity/*/apps/*", Access: statefsd.List},
 	{Subject: KeyStoreD, Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},

@@ -99,6 +99,7 @@ const (
 	onFS uint16 = iota + 1
 	onMint
 	onStore
+	onGuesses // statefsd, of that file
 )
 
 func at(service, op uint16) uint16 { return service<<8 | op }
@@ -136,6 +137,8 @@ type doubleFS struct {
 	wire.Mux
 	task *ipc.Task
 	disk *disk
+
+	counted []int // sizes of the files of guesses that were to be written
 }
 
 func newDoubleFS(t *ipc.Task, d *disk) *doubleFS {
@@ -165,8 +168,12 @@ func (f *doubleFS) replace(ctx context.Context, _ *ipc.Request, q *wire.ReplaceF
 	if err := f.task.Sleep(ctx, time.Millisecond); err != nil {
 		return nil, err
 	}
-	data := bytes.Clone(q.Data)
-	return &wire.ReplaceFileReply{}, f.disk.change(onFS, wire.OpReplaceFile, func() { f.disk.files[q.Path] = data })
+	data, service := bytes.Clone(q.Data), onFS
+	if q.Path == guessesPath {
+		service = onGuesses
+		f.counted = append(f.counted, len(data))
+	}
+	return &wire.ReplaceFileReply{}, f.disk.change(service, wire.OpReplaceFile, func() { f.disk.files[q.Path] = data })
 }
 
 func (f *doubleFS) list(_ context.Context, _ *ipc.Request, q *wire.ListFilesRequest) (*wire.ListFilesReply, error) {

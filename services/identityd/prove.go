@@ -21,18 +21,36 @@ type proof struct {
 func (p *proof) wipe() { p.auth.Wipe() }
 
 // prove answers BadSecret for everything but a right credential of a live user,
-// after one run of Argon2id in every case: where there is no verifier to compare
-// with, one that nothing matches stands in for it.
+// after one durable write and one run of Argon2id in every case: where there is
+// no verifier to compare with, one that nothing matches stands in for it. Where
+// there were too many wrong ones it answers TryLater, and does none of this.
+//
+// What is asked for and what it is compared with are of the same moment, before
+// anything parks, so that a guess at a user is never counted as one at nobody.
 func (s *Service) prove(ctx context.Context, user string, c *wire.Credential) (*proof, error) {
 	u, p, known := s.protectorFor(user, c)
+	row := s.row(user)
+	done, err := s.turn(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	word := c.GetSecret()
 	possible := known && wellFormed(c)
-	out, err := s.stretch(ctx, word[:min(len(word), MaxPassword)], p.Salt, p.Cost)
+	out, err := s.guess(ctx, row, word[:min(len(word), MaxPassword)], &p)
 	if err != nil {
 		return nil, err
 	}
 	proved := &proof{user: u.ID, inc: u.Incarnation, protector: p.ID, kind: p.Kind, auth: out.auth}
 	if matches := out.matches(&p); !matches || !possible || !s.stands(proved) {
+		proved.wipe()
+		return nil, ipc.BadSecret
+	}
+	if err := s.count(s.task.Detached(ctx), row, 0); err != nil {
+		proved.wipe()
+		return nil, err
+	}
+	if !s.stands(proved) { // The write parked.
 		proved.wipe()
 		return nil, ipc.BadSecret
 	}
@@ -63,13 +81,18 @@ func (s *Service) stands(p *proof) bool {
 // stretch runs Argon2id on a worker when it is this request's turn. word must
 // not change before it returns.
 func (s *Service) stretch(ctx context.Context, word []byte, salt [userdb.SaltSize]byte, cost Params) (stretched, error) {
-	if err := cost.Validate(); err != nil {
-		return stretched{}, ipc.Unavailable
-	}
 	if err := s.argon.enter(ctx, s.task); err != nil {
 		return stretched{}, err
 	}
 	defer s.argon.leave()
+	return s.run(ctx, word, salt, cost)
+}
+
+// run is stretch for who is through the gate.
+func (s *Service) run(ctx context.Context, word []byte, salt [userdb.SaltSize]byte, cost Params) (stretched, error) {
+	if err := cost.Validate(); err != nil {
+		return stretched{}, ipc.Unavailable
+	}
 	s.runs++
 	var out stretched
 	if err := s.task.Offload(ctx, func() { out = stretch(word, &salt, cost) }); err != nil {

@@ -54,9 +54,10 @@ type Service struct {
 	stale   map[string]bool // live users that may have wraps of no protector
 	writing *gate           // held to change db
 
-	argon   *gate
-	runs    uint64 // of Argon2id, so far
-	proving int    // requests with a credential being served
+	guessing throttle
+	argon    *gate
+	runs     uint64 // of Argon2id, so far
+	proving  int    // requests with a credential being served
 
 	sessions map[uint64]*session
 	turns    ipc.Cond // a session's unseal or lock is over
@@ -71,6 +72,7 @@ func New(t *ipc.Task, cfg Config) *Service {
 		task: t, cfg: cfg,
 		stale:    make(map[string]bool),
 		writing:  newGate(1),
+		guessing: newThrottle(),
 		argon:    newGate(MaxArgonRuns),
 		sessions: make(map[uint64]*session),
 	}
@@ -88,13 +90,17 @@ func New(t *ipc.Task, cfg Config) *Service {
 	return s
 }
 
-// Start reads the database and finishes, as far as keymintd can, what a crash
-// left half removed. It fails if the database is damaged or cannot be read.
+// Start reads the database and the failed guesses, and finishes, as far as
+// keymintd can, what a crash left half removed. It fails if a file is damaged or
+// cannot be read.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.cfg.Argon.Validate(); err != nil {
 		return err
 	}
 	if err := s.load(ctx); err != nil {
+		return err
+	}
+	if err := s.loadGuesses(ctx); err != nil {
 		return err
 	}
 	for _, u := range s.db.Users() {

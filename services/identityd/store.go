@@ -3,26 +3,31 @@ package identityd
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/identityd/userdb"
 )
 
-// Where identityd keeps its file, and the users' folders beside it.
+// Where identityd keeps its files, and the users' folders beside them.
 const (
-	folder = "state:/identity/"
-	dbPath = folder + "users.db"
+	folder      = "state:/identity/"
+	dbName      = "users.db"
+	guessesName = "guesses"
+	dbPath      = folder + dbName
+	guessesPath = folder + guessesName
 
 	readPiece = 7168 // bytes that statefsd reads at once
 )
 
 // load reads the database. An absent file is an empty database only where there
-// is nothing else; otherwise somebody's keys would be given up for lost.
+// is nothing but the file of guesses, which is made first; otherwise somebody's
+// keys would be given up for lost.
 func (s *Service) load(ctx context.Context) error {
-	file, err := s.readFile(ctx)
+	file, err := s.readFile(ctx, dbPath, userdb.MaxFile)
 	if saidNo(err, ipc.NotFound) {
-		found, err := s.firstFile(ctx, folder)
+		found, err := s.firstFile(ctx, folder, guessesPath)
 		if err != nil {
 			return err
 		}
@@ -47,30 +52,42 @@ func (s *Service) load(ctx context.Context) error {
 	return nil
 }
 
-// readFile returns the file, cut after the first byte that is too much.
-func (s *Service) readFile(ctx context.Context) ([]byte, error) {
+// readFile returns a file of at most limit bytes; of a longer one more than that.
+func (s *Service) readFile(ctx context.Context, path string, limit int) ([]byte, error) {
 	var file []byte
 	for {
 		var reply wire.ReadFileReply
-		q := &wire.ReadFileRequest{Path: dbPath, Offset: uint64(len(file)), Length: readPiece}
+		q := &wire.ReadFileRequest{Path: path, Offset: uint64(len(file)), Length: readPiece}
 		if err := s.call(ctx, s.cfg.StateFS, wire.OpReadFile, nil, q, &reply); err != nil {
 			return nil, err
 		}
 		file = append(file, reply.Data...)
-		if len(reply.Data) == 0 || uint64(len(file)) >= reply.Size || len(file) > userdb.MaxFile {
+		if len(reply.Data) == 0 || uint64(len(file)) >= reply.Size || len(file) > limit {
 			return file, nil
 		}
 	}
 }
 
-// firstFile returns the first path below prefix, empty if there is none.
-func (s *Service) firstFile(ctx context.Context, prefix string) (string, error) {
+// firstFile returns the first path below prefix but for those named, empty if
+// there is none. The named ones fit a page of the list.
+func (s *Service) firstFile(ctx context.Context, prefix string, but ...string) (string, error) {
 	var reply wire.ListFilesReply
 	err := s.call(ctx, s.cfg.StateFS, wire.OpListFiles, nil, &wire.ListFilesRequest{Prefix: prefix}, &reply)
-	if err != nil || len(reply.Paths) == 0 {
+	if err != nil {
 		return "", err
 	}
-	return reply.Paths[0], nil
+	for _, path := range reply.Paths {
+		if !slices.Contains(but, path) {
+			return path, nil
+		}
+	}
+	return "", nil
+}
+
+// replace makes data durable in the place of what a file holds.
+func (s *Service) replace(ctx context.Context, path string, data []byte) error {
+	q := &wire.ReplaceFileRequest{Path: path, Data: data}
+	return s.call(ctx, s.cfg.StateFS, wire.OpReplaceFile, nil, q, &wire.ReplaceFileReply{})
 }
 
 // commit makes a database durable, then visible. The caller holds writing.
@@ -79,8 +96,7 @@ func (s *Service) commit(ctx context.Context, next userdb.DB) error {
 	if err != nil {
 		return err
 	}
-	q := &wire.ReplaceFileRequest{Path: dbPath, Data: file}
-	if err := s.call(ctx, s.cfg.StateFS, wire.OpReplaceFile, nil, q, &wire.ReplaceFileReply{}); err != nil {
+	if err := s.replace(ctx, dbPath, file); err != nil {
 		s.unsure = true
 		return err
 	}

@@ -32,6 +32,7 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 			{Subject: "keymintd", Pattern: "state:/*/*", Access: statefsd.List},
 			{Subject: "keymintd", Pattern: "state:/*/*/*", Access: statefsd.List},
 			{Subject: "identityd", Pattern: "state:/identity/users.db", Access: statefsd.Write},
+			{Subject: "identityd", Pattern: "state:/identity/guesses", Access: statefsd.Write},
 			{Subject: "identityd", Pattern: "state:/identity/*/*", Access: statefsd.List},
 			{Subject: "identityd", Pattern: "state:/identity/*/apps/*", Access: statefsd.List},
 			{Subject: "keystored", Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},
@@ -110,6 +111,7 @@ func (w *world) leavesNothing(t *testing.T) {
 	t.Helper()
 	w.do(func(ctx context.Context) {
 		for _, c := range []*wire.Credential{right, number, fresh} {
+			w.rest(ctx)
 			if err := w.remove(ctx, "alice", c); err != nil {
 				expect(t, "remove", err, ipc.BadSecret)
 			}

@@ -16,7 +16,7 @@ func (s *Service) createUser(ctx context.Context, _ *ipc.Request, q *wire.Create
 	if capability.CheckUser(q.User) != nil || !wellFormed(q.Credential) {
 		return nil, ipc.Malformed
 	}
-	if _, live := s.db.Live(q.User); live {
+	if _, live := s.db.Live(q.User); live || reserved(q.User) {
 		return nil, ipc.Exists
 	}
 	done, err := s.admit()
@@ -51,6 +51,9 @@ func (s *Service) createUser(ctx context.Context, _ *ipc.Request, q *wire.Create
 	s.task.Mark("identity: user created", ipc.F("user", u.ID))
 	return &wire.CreateUserReply{}, nil
 }
+
+// reserved says whether a user's folder would have the path of a file.
+func reserved(user string) bool { return user == dbName || user == guessesName }
 
 // makeRoom checks that a user of that id can be created, after what is left of
 // former ones is gone.

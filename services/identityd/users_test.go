@@ -41,7 +41,7 @@ func TestUsersFromCreationToRemoval(t *testing.T) {
 		if got := w.users(ctx); !slices.Equal(got, []string{"bob"}) {
 			t.Errorf("users %v", got)
 		}
-		if w.disk.roots["alice"] != nil || len(w.disk.files) != 2 {
+		if w.disk.roots["alice"] != nil || len(w.disk.files) != 3 {
 			t.Errorf("left of alice: %v, %d files", w.disk.roots["alice"], len(w.disk.files))
 		}
 		expect(t, "create alice anew", w.create(ctx, "alice", password("correct horse")), nil)
@@ -106,6 +106,7 @@ func (w *world) refusedAlike(ctx context.Context, what string, op uint16, q prot
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.rest(ctx)
 	before := w.svc.runs
 	r, err := w.login.Call(ctx, ipc.Msg{Slot: w.slot, Op: op, Body: body, Move: ipc.NoSlot}, nil)
 	if !errors.Is(err, ipc.BadSecret) || len(r.Body) != 0 {
@@ -238,7 +239,7 @@ func TestReadsADatabaseInPieces(t *testing.T) {
 	}
 	got := 0
 	w.Do(w.task, func(ctx context.Context) {
-		file, err := w.svc.readFile(ctx)
+		file, err := w.svc.readFile(ctx, dbPath, userdb.MaxFile)
 		expect(t, "read", err, nil)
 		got = len(file)
 	})

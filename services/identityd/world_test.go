@@ -16,6 +16,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/identityd/guesses"
 	"nexus.internal/os/services/policyd"
 	"nexus.internal/os/tests/rig"
 )
@@ -207,6 +208,11 @@ func (w *world) active(ctx context.Context, sid uint64) *wire.ActiveSessionReply
 		w.t.Error(err)
 	}
 	return p
+}
+
+// rest lets the longest wait after wrong guesses pass.
+func (w *world) rest(ctx context.Context) {
+	expect(w.t, "sleep", w.login.Sleep(ctx, guesses.Longest), nil)
 }
 
 // do runs fn as the session manager.

@@ -74,6 +74,21 @@ type KS1Response struct {
 	Value  Hex
 }
 
+// Guesses is a vector of guesses.json's files: a good one has rows, another the
+// offset of its fault.
+type Guesses struct {
+	Vector
+	Key, Incarnations, Failures Hex
+	At                          int64
+}
+
+// GuessRow is a vector of guesses.json's rows.
+type GuessRow struct {
+	Vector
+	Key, User Hex
+	Row       int
+}
+
 // Request is a vector of a service's requests. Its fields are as the file has
 // them, numbers as json.Number.
 type Request struct {

@@ -44,6 +44,8 @@ var table = []row{
 	{"token.json", "vectors", "ipc", 30, ""},
 	{"ks1.json", "requests", "services/keystored/ks1", 50, ""},
 	{"ks1.json", "responses", "services/keystored/ks1", 26, ""},
+	{"guesses.json", "files", "services/identityd/guesses", 20, ""},
+	{"guesses.json", "rows", "services/identityd/guesses", 7, ""},
 	{"rngd.json", "requests", "ipc/wire", 17, ""},
 	{"statefsd.json", "requests", "ipc/wire", 143, ""},
 	{"policyd.json", "requests", "ipc/wire", 20, ""},

@@ -3,7 +3,7 @@
 //	go run ./tests/vectors/gen [FOLDER]
 //
 // It builds every byte by hand, from docs/IPC.md, docs/spec/frames.md,
-// docs/spec/ks1.md and the schemas in ipc/wire, and uses none of the code that
+// docs/spec/ks1.md, docs/spec/identity.md and the schemas in ipc/wire, and uses none of the code that
 // the vectors test: it is another implementation of the formats, and where the
 // two disagree, one of them or the specification is wrong. The same sources
 // always write the same bytes.
@@ -19,7 +19,7 @@ import (
 
 // files are all files of vectors.
 func files() []file {
-	return append([]file{headerFile(), envelopeFile(), routeFile(), tokenFile(), ks1File()}, serviceFiles()...)
+	return append([]file{headerFile(), envelopeFile(), routeFile(), tokenFile(), ks1File(), guessesFile()}, serviceFiles()...)
 }
 
 func main() {
