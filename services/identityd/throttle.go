@@ -108,8 +108,8 @@ func (s *Service) turn(ctx context.Context, row guesses.Row) (done func(), err e
 }
 
 // guess runs Argon2id on a guess that is counted as a failure, durably, before.
-// What waits has not been counted, and what was counted is not given up: so each
-// failure stands for one run. The caller has the row's turn.
+// What waits has not been counted, and what was counted is not given up with its
+// caller: so each failure stands for one run. The caller has the row's turn.
 func (s *Service) guess(ctx context.Context, row guesses.Row, word []byte, p *userdb.Protector) (stretched, error) {
 	if err := s.argon.enter(ctx, s.task); err != nil {
 		return stretched{}, err
