@@ -115,7 +115,7 @@ def read_salt(files):
 def read_users(files):
     path = "state/identity/users.db"
     if path not in files:
-        if any(p.startswith("state/identity/") for p in files):
+        if any(p.startswith("state/identity/") and p != GUESSES_PATH for p in files):
             raise Fault("damaged", path, 0, "missing")
         return {}
     data = files[path]
@@ -175,6 +175,34 @@ def read_user(f, before):
         p["salt"], p["verifier"] = f.take(16), f.take(32)
         user["protectors"][kind] = p
     return user
+
+
+GUESSES_PATH = "state/identity/guesses"
+
+
+def read_guesses(files, users):
+    """How often was guessed in vain, by incarnation: it decides over nothing that is read here, but the system wants it whole."""
+    if GUESSES_PATH not in files:
+        if users:
+            raise Fault("damaged", GUESSES_PATH, 0, "missing")
+        return {}
+    f = File(GUESSES_PATH, files[GUESSES_PATH])
+    if len(f.data) != 598:
+        f.fail(min(len(f.data), 598), "length")
+    for ok, offset in [(f.data[:4] == b"NXGS", 0), (f.data[4:6] == b"\1\0", 4), (hashlib.sha256(f.data[:-32]).digest() == f.data[-32:], 566)]:
+        if not ok:
+            f.fail(offset)
+    failures = {}
+    for at in range(38, 38 + 16 * 17, 17):
+        incarnation, n = f.data[at:at + 16], f.data[at + 16]
+        if incarnation in failures:
+            f.fail(at, "a user twice")
+        if incarnation == bytes(16):
+            if n:
+                f.fail(at + 16, "failures of nobody")
+            continue
+        failures[incarnation] = n
+    return failures
 
 
 KINDS = {"password": 1, "pin": 2, "recovery": 3}
@@ -529,7 +557,9 @@ def read(files, name, kind, word, say=lambda *_: None):
     """What a user has: secrets {(app, name): value}, keys {(app, name): seed}, and the vault."""
     read_boot(files)
     salt = read_salt(files)
-    user, protector, auth = login(read_users(files), name, kind, word)
+    users = read_users(files)
+    read_guesses(files, users)
+    user, protector, auth = login(users, name, kind, word)
     say("auth token", auth)
     say("key of the protector", kek(auth, salt, user["id"], user["incarnation"], protector["id"]))
     root = read_root(files, user, protector, auth, salt)

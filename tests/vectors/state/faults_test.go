@@ -25,6 +25,7 @@ const (
 	bootFile = "boot"
 	saltFile = "state/keymint/device.salt"
 	dbFile   = "state/identity/users.db"
+	guesses  = "state/identity/guesses"
 	aliceDir = "state/identity/alice/"
 	rootFile = aliceDir + "root.keys"
 	headFile = aliceDir + "vault.head"
@@ -91,7 +92,7 @@ func rings(d directory) []string {
 func faults(good map[string]goodVector) []fault {
 	var all []fault
 	for _, group := range []func(func(string) directory, func(fault)){
-		bootFaults, saltFaults, userFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults,
+		bootFaults, saltFaults, userFaults, guessFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults,
 	} {
 		group(func(name string) directory { return good[name].Files }, func(f fault) { all = append(all, f) })
 	}
@@ -174,6 +175,30 @@ func userFaults(state func(string) directory, add func(fault)) {
 	add(another("bad-secret", "users-verifier", "one-secret", dbFile, summed(flip(b, 7+22+11+35))))
 	add(another("bad-secret", "users-salt", "one-secret", dbFile, summed(flip(b, 7+22+11+19))))
 	add(another("bad-secret", "users-of-another", "one-secret", dbFile, summed(set(b, 8, 'a', 'l', 'i', 'c', 'f'))))
+}
+
+func guessFaults(state func(string) directory, add func(fault)) {
+	b := state("guessed")[guesses]
+	for _, c := range []struct {
+		name    string
+		offset  int64
+		changed []byte
+	}{
+		{"guesses-missing", 0, nil},
+		{"guesses-empty", 0, []byte{}},
+		{"guesses-magic", 0, summed(flip(b, 0))},
+		{"guesses-version", 4, summed(set(b, 4, 2))},
+		{"guesses-bit", 566, flip(b, 54)},
+		{"guesses-short", 597, b[:597]},
+		{"guesses-longer", 598, append(bytes.Clone(b), 0)},
+		{"guesses-of-nobody", 38 + 17 + 16, summed(set(b, 38+17+16, 1))},
+		{"guesses-of-a-user-twice", 38 + 17, summed(set(b, 38+17, b[38:38+16]...))},
+	} {
+		add(damaged(c.name, "guessed", guesses, c.offset, c.changed))
+	}
+	fewer := another("ok", "guesses-fewer", "guessed", guesses, summed(set(b, 38+16, 0)))
+	fewer.holds = held
+	add(fewer)
 }
 
 func rootFaults(state func(string) directory, add func(fault)) {

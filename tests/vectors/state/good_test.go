@@ -86,6 +86,9 @@ var goods = []good{
 		holds: held, tail: "state/identity/alice/vault.kv 736"},
 	{name: "tail-kept", why: "the same after the next unseal: the torn tail is in a file of its own", from: "torn", seed: 1,
 		script: "boot\n" + unlock + "shutdown\n", creds: alice, holds: held},
+	{name: "guessed", why: "two wrong guesses at a user, three at nobody",
+		script: "boot\n" + makeUser + unlock + one + strings.Repeat("fails bad-secret unseal alice pin 314159\n", 2) +
+			strings.Repeat("fails bad-secret login nobody pin 314159\n", 3) + "shutdown\n", creds: alice, holds: held},
 	{name: "removed-and-made-again", why: "another incarnation of the same name",
 		script: "boot\n" + makeUser + unlock + one + "remove-user " + alice + makeUser + unlock + "put alice/notes greeting anew\nshutdown\n", creds: alice,
 		holds: "alice/notes greeting anew\n"},
