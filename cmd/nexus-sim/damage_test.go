@@ -36,6 +36,9 @@ func (s *sim) stock() {
 	}
 }
 
+// guessesFile is written by every guess at a credential, a right one included.
+const guessesFile = "state/identity/guesses"
+
 // Ways to damage a file.
 var damages = []struct {
 	name string
@@ -85,6 +88,7 @@ func TestDamageFailsBoot(t *testing.T) {
 		{"boot", ""},
 		{"state/keymint/device.salt", "keymintd does not start: "},
 		{"state/identity/users.db", "identityd does not start: "},
+		{guessesFile, "identityd does not start: "},
 	} {
 		for _, d := range damages {
 			t.Run(f.name+" "+d.name, func(t *testing.T) {
@@ -148,7 +152,7 @@ func TestDamageFailsUnseal(t *testing.T) {
 				e := s.run(openBob+readBob+"\n\n"+openAlice+readAlice, "boot", "--state", "os")
 				at := slices.IndexFunc(names, func(name string) bool { return strings.Contains(e.err, name) })
 				s.damaged(e, f.says, "os/"+names[max(at, 0)])
-				s.same("os", before, "boot") // The boot was counted.
+				s.same("os", before, "boot", guessesFile) // The boot was counted, and so was the login.
 			})
 		}
 	}
@@ -183,7 +187,7 @@ func TestLostRing(t *testing.T) {
 	before := s.snapshot("os")
 	s.boot(openBob + readBob + openAlice + "fails damaged get alice/notes greeting\nfails damaged list alice/mail\n" +
 		"fails not-found sign alice/mail signing message\nfails damaged put alice/notes greeting value\nfails damaged del alice/notes other\n")
-	s.same("os", before, "boot")
+	s.same("os", before, "boot", guessesFile)
 }
 
 // Bytes after the last batch of a vault are what a power cut leaves. They are
@@ -204,7 +208,7 @@ func TestTail(t *testing.T) {
 	if tail, err := os.ReadFile(filepath.Join(s.dir, "os", side)); err != nil || string(tail) != "a tail" {
 		t.Errorf("aside is %q, %v", tail, err)
 	}
-	s.same("os", before, "boot", side)
+	s.same("os", before, "boot", guessesFile, side)
 }
 
 // What cannot be written to fails the boot, which makes nothing in it.

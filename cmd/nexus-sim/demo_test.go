@@ -74,7 +74,7 @@ unseal alice password "another alice"
 	}
 	before := s.snapshot("os")
 	s.refuse(s.run("", "demo", "--state", "os"), 1, "first boot: standard input:2: if-user: unknown user or wrong secret")
-	s.same("os", before, "boot")
+	s.same("os", before, "boot", guessesFile)
 }
 
 // demonstrate makes a process of the demonstration that was never started.

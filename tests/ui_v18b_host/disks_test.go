@@ -35,6 +35,9 @@ func content(t testing.TB, d disk.Disk, path string) []byte {
 	return p
 }
 
+// guessesFile is written by every guess, a right one included.
+const guessesFile = "state/identity/guesses"
+
 // same says that the disk has these files and no others, but for those named.
 func same(t testing.TB, d disk.Disk, before map[string][]byte, but ...string) {
 	t.Helper()

@@ -42,7 +42,7 @@ func (b *bench) over(what string, code ipc.Code, do func() error, apps ...*app) 
 	if !errors.As(err, &got) || !errors.Is(err, code) {
 		b.t.Errorf("%s: %v, want %v", what, err, code)
 	}
-	same(b.t, b.d, files)
+	same(b.t, b.d, files, guessesFile)
 	if now := b.see(apps); now != seen {
 		b.t.Errorf("%s: it changed something", what)
 	}
@@ -272,7 +272,7 @@ func limitApps(b *bench) {
 	want(b.t, late.tryPut("token", "v"), ipc.LimitReached)
 	_, err := late.Keychain.Generate(b.w.ctx(), "key")
 	want(b.t, err, ipc.LimitReached)
-	same(b.t, b.d, files)
+	same(b.t, b.d, files, guessesFile)
 	b.alice.app("app1").holds("token", "v")
 	b.w.newUser("bob").app("late").put("token", "v")
 }
