@@ -15,7 +15,7 @@ import (
 	"nexus.internal/os/services/secret"
 )
 
-// Credential is a password or a PIN.
+// Credential is a password, a PIN or a recovery key.
 type Credential struct {
 	Kind   wire.CredentialKind
 	Secret *secret.Bytes
@@ -29,6 +29,11 @@ func Password(word []byte) Credential {
 // PIN is 6 to 16 ASCII digits.
 func PIN(digits []byte) Credential {
 	return Credential{wire.CredentialKind_CREDENTIAL_KIND_PIN, secret.Copy(digits)}
+}
+
+// Recovery is a recovery key, as somebody has copied its text.
+func Recovery(text []byte) Credential {
+	return Credential{wire.CredentialKind_CREDENTIAL_KIND_RECOVERY, secret.Copy(text)}
 }
 
 func (c Credential) message() *wire.Credential {
@@ -101,6 +106,27 @@ func (l *Launcher) RemoveUser(ctx context.Context, user string, c Credential) er
 func (l *Launcher) SetCredential(ctx context.Context, user string, have, set Credential) error {
 	return l.call(ctx, wire.OpSetCredential,
 		&wire.SetCredentialRequest{User: user, Have: have.message(), Set: set.message()}, &wire.SetCredentialReply{})
+}
+
+// CreateRecovery proves a credential, makes a recovery key in the place of a
+// former one, and returns its text, which cannot be had again. The caller wipes
+// it.
+func (l *Launcher) CreateRecovery(ctx context.Context, user string, have Credential) (*secret.Bytes, error) {
+	var p wire.CreateRecoveryReply
+	defer wire.Wipe(&p)
+	err := l.call(ctx, wire.OpCreateRecovery, &wire.CreateRecoveryRequest{User: user, Have: have.message()}, &p)
+	if err != nil {
+		return nil, err
+	}
+	return secret.Copy(p.Text), nil
+}
+
+// RemoveCredential proves a credential and removes one of a kind, which may be
+// the same. It fails with ipc.LastOne for the last one, and, unless anyway, for
+// the last but a recovery key.
+func (l *Launcher) RemoveCredential(ctx context.Context, user string, have Credential, kind wire.CredentialKind, anyway bool) error {
+	q := &wire.RemoveCredentialRequest{User: user, Have: have.message(), Kind: kind, Anyway: anyway}
+	return l.call(ctx, wire.OpRemoveCredential, q, &wire.RemoveCredentialReply{})
 }
 
 // StartSession logs a user in. The session is active and sealed.

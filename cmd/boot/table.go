@@ -98,7 +98,8 @@ var table = []row{
 			wire.FacetMain: {Name: "login", Depth: 64, Parallel: identityd.LoginParallel, Ops: plain(
 				wire.OpCreateUser, wire.OpListUsers, wire.OpRemoveUser, wire.OpSetCredential,
 				wire.OpStartSession, wire.OpUnsealSession, wire.OpLockSession, wire.OpEndSession,
-				wire.OpActiveSession, wire.OpIssueToken)},
+				wire.OpActiveSession, wire.OpIssueToken,
+				wire.OpCreateRecovery, wire.OpRemoveCredential)},
 			wire.FacetQuery: {Name: "query", Depth: 64, Parallel: 32, Ops: plain(wire.OpActiveSession)},
 		},
 		calls: []Edge{

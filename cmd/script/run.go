@@ -10,6 +10,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/cmd/machine"
+	"nexus.internal/os/services/secret"
 )
 
 // Result is the outcome of one line, or of one put of many.
@@ -55,6 +56,7 @@ type Runner struct {
 	ended     map[string]uint64 // sids of sessions that the script or the boot ended
 	apps      map[string]*boot.App
 	void      map[string]capability.Token // of apps that ended
+	recovery  map[string]*secret.Bytes    // keys that the script keeps, by user
 	expected  int                         // console lines before this one have been expected
 	forbidden []forbidden
 	breach    error // the first of them that came
@@ -70,6 +72,7 @@ func NewRunner(m *machine.Machine, c *Console, report func(Result), more ...Verb
 		machine: m, console: c, report: report, verbs: learn(append(Verbs(), more...)),
 		sessions: make(map[string]uint64), ended: make(map[string]uint64),
 		apps: make(map[string]*boot.App), void: make(map[string]capability.Token),
+		recovery: make(map[string]*secret.Bytes),
 	}
 }
 

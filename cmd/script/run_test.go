@@ -26,7 +26,7 @@ func TestFailures(t *testing.T) {
 		{"puut alice/notes name value", ErrUsage, `test:3: no verb is called "puut"; the nearest is "put"`},
 		{"put alice/notes name", ErrUsage, "test:3: usage: put USER/APP NAME VALUE"},
 		{"put alice/notes name a value", ErrUsage, "test:3: usage: put USER/APP NAME VALUE"},
-		{"users\nlogin", ErrUsage, "test:4: usage: login USER password|pin WORD"},
+		{"users\nlogin", ErrUsage, "test:4: usage: login USER password|pin|recovery WORD"},
 		{"put alice name value", ErrUsage, `test:3: "alice" is not USER/APP`},
 		{"lock bob", ErrUsage, `test:3: the script has not logged in "bob"`},
 		{"get bob/notes name", ErrUsage, `test:3: the script has not logged in "bob"`},

@@ -9,20 +9,33 @@ import (
 
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/secret"
 )
+
+// kept is the word that stands for the recovery key that a script keeps.
+const kept = "kept"
 
 // credential makes a credential of a kind that the grammar knows. Whoever asks
 // for it wipes it.
-func credential(kind, word string) boot.Credential {
-	if kind == "pin" {
+func (r *Runner) credential(user, kind, word string) boot.Credential {
+	switch kind {
+	case "pin":
 		return boot.PIN([]byte(word))
+	case "recovery":
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if key := r.recovery[user]; word == kept && key != nil {
+			return boot.Recovery(key.Expose())
+		}
+		return boot.Recovery([]byte(word))
 	}
 	return boot.Password([]byte(word))
 }
 
 // withCredential calls fn with the credential of the arguments USER KIND WORD.
 func (r *Strand) withCredential(a []string, fn func(ctx context.Context, l *boot.Launcher, c boot.Credential) error) error {
-	c := credential(a[1], a[2])
+	c := r.credential(a[0], a[1], a[2])
 	defer c.Secret.Wipe()
 	return r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return fn(ctx, l, c) })
 }
@@ -34,10 +47,51 @@ func createUser(r *Strand, a []string) (string, error) {
 }
 
 func setCredential(r *Strand, a []string) (string, error) {
-	set := credential(a[3], a[4])
+	set := r.credential(a[0], a[3], a[4])
 	defer set.Secret.Wipe()
 	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
 		return l.SetCredential(ctx, a[0], have, set)
+	})
+}
+
+func recoveryKey(r *Strand, a []string) (string, error) {
+	text := ""
+	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
+		key, err := l.CreateRecovery(ctx, a[0], have)
+		if err != nil {
+			return err
+		}
+		if len(a) == 4 {
+			r.keep(a[0], key)
+			return nil
+		}
+		defer key.Wipe()
+		text = string(key.Expose())
+		return nil
+	})
+	return foundOut(text, err)
+}
+
+// keep makes a recovery key the user's that the script keeps.
+func (r *Runner) keep(user string, key *secret.Bytes) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old := r.recovery[user]; old != nil {
+		old.Wipe()
+	}
+	r.recovery[user] = key
+}
+
+// kinds are the kinds of credentials that can be removed.
+var kinds = map[string]wire.CredentialKind{
+	"password": wire.CredentialKind_CREDENTIAL_KIND_PASSWORD,
+	"pin":      wire.CredentialKind_CREDENTIAL_KIND_PIN,
+	"recovery": wire.CredentialKind_CREDENTIAL_KIND_RECOVERY,
+}
+
+func removeCredential(r *Strand, a []string) (string, error) {
+	return "", r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
+		return l.RemoveCredential(ctx, a[0], have, kinds[a[3]], len(a) == 5)
 	})
 }
 

@@ -27,14 +27,18 @@ func Verbs() []Verb { return slices.Concat(userVerbs, appVerbs, machineVerbs, fa
 
 var userVerbs = []Verb{
 	{Name: "create-user", Args: "USER password|pin WORD", Help: "make a user with a first credential", Run: createUser},
-	{Name: "set-credential", Args: "USER password|pin WORD password|pin NEW", Help: "prove the first, set the second", Run: setCredential},
-	{Name: "remove-user", Args: "USER password|pin WORD", Help: "destroy a user's keys and vault", Run: removeUser},
+	{Name: "set-credential", Args: "USER password|pin|recovery WORD password|pin NEW", Help: "prove the first, set the second", Run: setCredential},
+	{Name: "recovery-key", Args: "USER password|pin|recovery WORD [keep]",
+		Help: "make a recovery key and show it; kept, it is what the WORD kept stands for", Run: recoveryKey},
+	{Name: "remove-credential", Args: "USER password|pin|recovery WORD password|pin|recovery [anyway]",
+		Help: "prove the first, remove the second; anyway, if only a recovery key is left then", Run: removeCredential},
+	{Name: "remove-user", Args: "USER password|pin|recovery WORD", Help: "destroy a user's keys and vault", Run: removeUser},
 	{Name: "users", Args: "[USER…]", Help: "list users; with arguments, they must be all", Run: users},
 	{Name: "if-user", Args: "USER COMMAND…", Help: "run the command only if there is such a user", Run: ifUser},
 
-	{Name: "login", Args: "USER password|pin WORD", Help: "start a session: active and sealed", Run: login},
-	{Name: "unseal", Args: "USER password|pin WORD", Help: "open the session's keys and vault; apps are launched anew", Run: unseal},
-	{Name: "unlock", Args: "USER password|pin WORD", Help: "whatever the session was: log in if that is needed, and unseal", Run: unlock},
+	{Name: "login", Args: "USER password|pin|recovery WORD", Help: "start a session: active and sealed", Run: login},
+	{Name: "unseal", Args: "USER password|pin|recovery WORD", Help: "open the session's keys and vault; apps are launched anew", Run: unseal},
+	{Name: "unlock", Args: "USER password|pin|recovery WORD", Help: "whatever the session was: log in if that is needed, and unseal", Run: unlock},
 	{Name: "lock", Args: "USER", Help: "seal the session; running apps keep their void tokens", Run: lock},
 	{Name: "end", Args: "USER", Help: "end the session", Run: end},
 	{Name: "active", Args: "USER [active|unsealed|none]", Help: "what identityd knows of the session; with an argument, it must be that", Run: active},

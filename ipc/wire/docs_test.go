@@ -16,6 +16,7 @@ func TestDocumentedOpcodes(t *testing.T) {
 		"OpRenameFile": OpRenameFile, "OpRemoveFile": OpRemoveFile, "OpListFiles": OpListFiles,
 		"OpDecide":     OpDecide,
 		"OpCreateUser": OpCreateUser, "OpListUsers": OpListUsers, "OpRemoveUser": OpRemoveUser, "OpSetCredential": OpSetCredential,
+		"OpCreateRecovery": OpCreateRecovery, "OpRemoveCredential": OpRemoveCredential,
 		"OpStartSession": OpStartSession, "OpUnsealSession": OpUnsealSession, "OpLockSession": OpLockSession,
 		"OpEndSession": OpEndSession, "OpActiveSession": OpActiveSession, "OpIssueToken": OpIssueToken,
 		"OpCreateRoot": OpCreateRoot, "OpAddProtector": OpAddProtector, "OpKeepProtectors": OpKeepProtectors,

@@ -30,6 +30,7 @@ const (
 	CredentialKind_CREDENTIAL_KIND_UNSPECIFIED CredentialKind = 0
 	CredentialKind_CREDENTIAL_KIND_PASSWORD    CredentialKind = 1
 	CredentialKind_CREDENTIAL_KIND_PIN         CredentialKind = 2
+	CredentialKind_CREDENTIAL_KIND_RECOVERY    CredentialKind = 3 // the text of a recovery key, as somebody copied it
 )
 
 // Enum value maps for CredentialKind.
@@ -38,11 +39,13 @@ var (
 		0: "CREDENTIAL_KIND_UNSPECIFIED",
 		1: "CREDENTIAL_KIND_PASSWORD",
 		2: "CREDENTIAL_KIND_PIN",
+		3: "CREDENTIAL_KIND_RECOVERY",
 	}
 	CredentialKind_value = map[string]int32{
 		"CREDENTIAL_KIND_UNSPECIFIED": 0,
 		"CREDENTIAL_KIND_PASSWORD":    1,
 		"CREDENTIAL_KIND_PIN":         2,
+		"CREDENTIAL_KIND_RECOVERY":    3,
 	}
 )
 
@@ -479,6 +482,210 @@ func (*SetCredentialReply) Descriptor() ([]byte, []int) {
 	return file_identity_proto_rawDescGZIP(), []int{8}
 }
 
+// CreateRecovery proves `have`, makes a recovery key and answers its text, which
+// is nowhere else. A former recovery key opens nothing afterwards.
+type CreateRecoveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Have          *Credential            `protobuf:"bytes,2,opt,name=have,proto3" json:"have,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRecoveryRequest) Reset() {
+	*x = CreateRecoveryRequest{}
+	mi := &file_identity_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRecoveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRecoveryRequest) ProtoMessage() {}
+
+func (x *CreateRecoveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRecoveryRequest.ProtoReflect.Descriptor instead.
+func (*CreateRecoveryRequest) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CreateRecoveryRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *CreateRecoveryRequest) GetHave() *Credential {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+type CreateRecoveryReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          []byte                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRecoveryReply) Reset() {
+	*x = CreateRecoveryReply{}
+	mi := &file_identity_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRecoveryReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRecoveryReply) ProtoMessage() {}
+
+func (x *CreateRecoveryReply) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRecoveryReply.ProtoReflect.Descriptor instead.
+func (*CreateRecoveryReply) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreateRecoveryReply) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+// RemoveCredential proves `have` and removes the credential of that kind, which
+// may be `have`. Nothing but a recovery key is left only if `anyway`.
+type RemoveCredentialRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Have          *Credential            `protobuf:"bytes,2,opt,name=have,proto3" json:"have,omitempty"`
+	Kind          CredentialKind         `protobuf:"varint,3,opt,name=kind,proto3,enum=nexus.os.v1.CredentialKind" json:"kind,omitempty"`
+	Anyway        bool                   `protobuf:"varint,4,opt,name=anyway,proto3" json:"anyway,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCredentialRequest) Reset() {
+	*x = RemoveCredentialRequest{}
+	mi := &file_identity_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCredentialRequest) ProtoMessage() {}
+
+func (x *RemoveCredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCredentialRequest.ProtoReflect.Descriptor instead.
+func (*RemoveCredentialRequest) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RemoveCredentialRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *RemoveCredentialRequest) GetHave() *Credential {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+func (x *RemoveCredentialRequest) GetKind() CredentialKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CredentialKind_CREDENTIAL_KIND_UNSPECIFIED
+}
+
+func (x *RemoveCredentialRequest) GetAnyway() bool {
+	if x != nil {
+		return x.Anyway
+	}
+	return false
+}
+
+type RemoveCredentialReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCredentialReply) Reset() {
+	*x = RemoveCredentialReply{}
+	mi := &file_identity_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCredentialReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCredentialReply) ProtoMessage() {}
+
+func (x *RemoveCredentialReply) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCredentialReply.ProtoReflect.Descriptor instead.
+func (*RemoveCredentialReply) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{12}
+}
+
 // StartSession proves the credential and makes an active, sealed session.
 type StartSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -490,7 +697,7 @@ type StartSessionRequest struct {
 
 func (x *StartSessionRequest) Reset() {
 	*x = StartSessionRequest{}
-	mi := &file_identity_proto_msgTypes[9]
+	mi := &file_identity_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +709,7 @@ func (x *StartSessionRequest) String() string {
 func (*StartSessionRequest) ProtoMessage() {}
 
 func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[9]
+	mi := &file_identity_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +722,7 @@ func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionRequest.ProtoReflect.Descriptor instead.
 func (*StartSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{9}
+	return file_identity_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartSessionRequest) GetUser() string {
@@ -541,7 +748,7 @@ type StartSessionReply struct {
 
 func (x *StartSessionReply) Reset() {
 	*x = StartSessionReply{}
-	mi := &file_identity_proto_msgTypes[10]
+	mi := &file_identity_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +760,7 @@ func (x *StartSessionReply) String() string {
 func (*StartSessionReply) ProtoMessage() {}
 
 func (x *StartSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[10]
+	mi := &file_identity_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +773,7 @@ func (x *StartSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionReply.ProtoReflect.Descriptor instead.
 func (*StartSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{10}
+	return file_identity_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartSessionReply) GetSid() uint64 {
@@ -586,7 +793,7 @@ type UnsealSessionRequest struct {
 
 func (x *UnsealSessionRequest) Reset() {
 	*x = UnsealSessionRequest{}
-	mi := &file_identity_proto_msgTypes[11]
+	mi := &file_identity_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +805,7 @@ func (x *UnsealSessionRequest) String() string {
 func (*UnsealSessionRequest) ProtoMessage() {}
 
 func (x *UnsealSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[11]
+	mi := &file_identity_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +818,7 @@ func (x *UnsealSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealSessionRequest.ProtoReflect.Descriptor instead.
 func (*UnsealSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{11}
+	return file_identity_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnsealSessionRequest) GetSid() uint64 {
@@ -636,7 +843,7 @@ type UnsealSessionReply struct {
 
 func (x *UnsealSessionReply) Reset() {
 	*x = UnsealSessionReply{}
-	mi := &file_identity_proto_msgTypes[12]
+	mi := &file_identity_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +855,7 @@ func (x *UnsealSessionReply) String() string {
 func (*UnsealSessionReply) ProtoMessage() {}
 
 func (x *UnsealSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[12]
+	mi := &file_identity_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +868,7 @@ func (x *UnsealSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealSessionReply.ProtoReflect.Descriptor instead.
 func (*UnsealSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{12}
+	return file_identity_proto_rawDescGZIP(), []int{16}
 }
 
 type LockSessionRequest struct {
@@ -673,7 +880,7 @@ type LockSessionRequest struct {
 
 func (x *LockSessionRequest) Reset() {
 	*x = LockSessionRequest{}
-	mi := &file_identity_proto_msgTypes[13]
+	mi := &file_identity_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +892,7 @@ func (x *LockSessionRequest) String() string {
 func (*LockSessionRequest) ProtoMessage() {}
 
 func (x *LockSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[13]
+	mi := &file_identity_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +905,7 @@ func (x *LockSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockSessionRequest.ProtoReflect.Descriptor instead.
 func (*LockSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{13}
+	return file_identity_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LockSessionRequest) GetSid() uint64 {
@@ -716,7 +923,7 @@ type LockSessionReply struct {
 
 func (x *LockSessionReply) Reset() {
 	*x = LockSessionReply{}
-	mi := &file_identity_proto_msgTypes[14]
+	mi := &file_identity_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +935,7 @@ func (x *LockSessionReply) String() string {
 func (*LockSessionReply) ProtoMessage() {}
 
 func (x *LockSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[14]
+	mi := &file_identity_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +948,7 @@ func (x *LockSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockSessionReply.ProtoReflect.Descriptor instead.
 func (*LockSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{14}
+	return file_identity_proto_rawDescGZIP(), []int{18}
 }
 
 type EndSessionRequest struct {
@@ -753,7 +960,7 @@ type EndSessionRequest struct {
 
 func (x *EndSessionRequest) Reset() {
 	*x = EndSessionRequest{}
-	mi := &file_identity_proto_msgTypes[15]
+	mi := &file_identity_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +972,7 @@ func (x *EndSessionRequest) String() string {
 func (*EndSessionRequest) ProtoMessage() {}
 
 func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[15]
+	mi := &file_identity_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +985,7 @@ func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{15}
+	return file_identity_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EndSessionRequest) GetSid() uint64 {
@@ -796,7 +1003,7 @@ type EndSessionReply struct {
 
 func (x *EndSessionReply) Reset() {
 	*x = EndSessionReply{}
-	mi := &file_identity_proto_msgTypes[16]
+	mi := &file_identity_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +1015,7 @@ func (x *EndSessionReply) String() string {
 func (*EndSessionReply) ProtoMessage() {}
 
 func (x *EndSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[16]
+	mi := &file_identity_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +1028,7 @@ func (x *EndSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionReply.ProtoReflect.Descriptor instead.
 func (*EndSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{16}
+	return file_identity_proto_rawDescGZIP(), []int{20}
 }
 
 type ActiveSessionRequest struct {
@@ -833,7 +1040,7 @@ type ActiveSessionRequest struct {
 
 func (x *ActiveSessionRequest) Reset() {
 	*x = ActiveSessionRequest{}
-	mi := &file_identity_proto_msgTypes[17]
+	mi := &file_identity_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1052,7 @@ func (x *ActiveSessionRequest) String() string {
 func (*ActiveSessionRequest) ProtoMessage() {}
 
 func (x *ActiveSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[17]
+	mi := &file_identity_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1065,7 @@ func (x *ActiveSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActiveSessionRequest.ProtoReflect.Descriptor instead.
 func (*ActiveSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{17}
+	return file_identity_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ActiveSessionRequest) GetSid() uint64 {
@@ -879,7 +1086,7 @@ type ActiveSessionReply struct {
 
 func (x *ActiveSessionReply) Reset() {
 	*x = ActiveSessionReply{}
-	mi := &file_identity_proto_msgTypes[18]
+	mi := &file_identity_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1098,7 @@ func (x *ActiveSessionReply) String() string {
 func (*ActiveSessionReply) ProtoMessage() {}
 
 func (x *ActiveSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[18]
+	mi := &file_identity_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1111,7 @@ func (x *ActiveSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActiveSessionReply.ProtoReflect.Descriptor instead.
 func (*ActiveSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{18}
+	return file_identity_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ActiveSessionReply) GetActive() bool {
@@ -941,7 +1148,7 @@ type IssueTokenRequest struct {
 
 func (x *IssueTokenRequest) Reset() {
 	*x = IssueTokenRequest{}
-	mi := &file_identity_proto_msgTypes[19]
+	mi := &file_identity_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1160,7 @@ func (x *IssueTokenRequest) String() string {
 func (*IssueTokenRequest) ProtoMessage() {}
 
 func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[19]
+	mi := &file_identity_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1173,7 @@ func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenRequest.ProtoReflect.Descriptor instead.
 func (*IssueTokenRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{19}
+	return file_identity_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IssueTokenRequest) GetSid() uint64 {
@@ -1006,7 +1213,7 @@ type IssueTokenReply struct {
 
 func (x *IssueTokenReply) Reset() {
 	*x = IssueTokenReply{}
-	mi := &file_identity_proto_msgTypes[20]
+	mi := &file_identity_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1225,7 @@ func (x *IssueTokenReply) String() string {
 func (*IssueTokenReply) ProtoMessage() {}
 
 func (x *IssueTokenReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[20]
+	mi := &file_identity_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1238,7 @@ func (x *IssueTokenReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenReply.ProtoReflect.Descriptor instead.
 func (*IssueTokenReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{20}
+	return file_identity_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IssueTokenReply) GetToken() []byte {
@@ -1069,7 +1276,18 @@ const file_identity_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12+\n" +
 	"\x04have\x18\x02 \x01(\v2\x17.nexus.os.v1.CredentialR\x04have\x12)\n" +
 	"\x03set\x18\x03 \x01(\v2\x17.nexus.os.v1.CredentialR\x03set\"\x14\n" +
-	"\x12SetCredentialReply\"b\n" +
+	"\x12SetCredentialReply\"X\n" +
+	"\x15CreateRecoveryRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12+\n" +
+	"\x04have\x18\x02 \x01(\v2\x17.nexus.os.v1.CredentialR\x04have\")\n" +
+	"\x13CreateRecoveryReply\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\"\xa3\x01\n" +
+	"\x17RemoveCredentialRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12+\n" +
+	"\x04have\x18\x02 \x01(\v2\x17.nexus.os.v1.CredentialR\x04have\x12/\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1b.nexus.os.v1.CredentialKindR\x04kind\x12\x16\n" +
+	"\x06anyway\x18\x04 \x01(\bR\x06anyway\"\x17\n" +
+	"\x15RemoveCredentialReply\"b\n" +
 	"\x13StartSessionRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x127\n" +
 	"\n" +
@@ -1101,11 +1319,12 @@ const file_identity_proto_rawDesc = "" +
 	"\x06holder\x18\x03 \x01(\x04R\x06holder\x12\x16\n" +
 	"\x06rights\x18\x04 \x01(\rR\x06rights\"'\n" +
 	"\x0fIssueTokenReply\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\fR\x05token*h\n" +
+	"\x05token\x18\x01 \x01(\fR\x05token*\x86\x01\n" +
 	"\x0eCredentialKind\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_KIND_PASSWORD\x10\x01\x12\x17\n" +
-	"\x13CREDENTIAL_KIND_PIN\x10\x02B\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
+	"\x13CREDENTIAL_KIND_PIN\x10\x02\x12\x1c\n" +
+	"\x18CREDENTIAL_KIND_RECOVERY\x10\x03B\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
 
 var (
 	file_identity_proto_rawDescOnce sync.Once
@@ -1120,44 +1339,51 @@ func file_identity_proto_rawDescGZIP() []byte {
 }
 
 var file_identity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_identity_proto_goTypes = []any{
-	(CredentialKind)(0),          // 0: nexus.os.v1.CredentialKind
-	(*Credential)(nil),           // 1: nexus.os.v1.Credential
-	(*CreateUserRequest)(nil),    // 2: nexus.os.v1.CreateUserRequest
-	(*CreateUserReply)(nil),      // 3: nexus.os.v1.CreateUserReply
-	(*ListUsersRequest)(nil),     // 4: nexus.os.v1.ListUsersRequest
-	(*ListUsersReply)(nil),       // 5: nexus.os.v1.ListUsersReply
-	(*RemoveUserRequest)(nil),    // 6: nexus.os.v1.RemoveUserRequest
-	(*RemoveUserReply)(nil),      // 7: nexus.os.v1.RemoveUserReply
-	(*SetCredentialRequest)(nil), // 8: nexus.os.v1.SetCredentialRequest
-	(*SetCredentialReply)(nil),   // 9: nexus.os.v1.SetCredentialReply
-	(*StartSessionRequest)(nil),  // 10: nexus.os.v1.StartSessionRequest
-	(*StartSessionReply)(nil),    // 11: nexus.os.v1.StartSessionReply
-	(*UnsealSessionRequest)(nil), // 12: nexus.os.v1.UnsealSessionRequest
-	(*UnsealSessionReply)(nil),   // 13: nexus.os.v1.UnsealSessionReply
-	(*LockSessionRequest)(nil),   // 14: nexus.os.v1.LockSessionRequest
-	(*LockSessionReply)(nil),     // 15: nexus.os.v1.LockSessionReply
-	(*EndSessionRequest)(nil),    // 16: nexus.os.v1.EndSessionRequest
-	(*EndSessionReply)(nil),      // 17: nexus.os.v1.EndSessionReply
-	(*ActiveSessionRequest)(nil), // 18: nexus.os.v1.ActiveSessionRequest
-	(*ActiveSessionReply)(nil),   // 19: nexus.os.v1.ActiveSessionReply
-	(*IssueTokenRequest)(nil),    // 20: nexus.os.v1.IssueTokenRequest
-	(*IssueTokenReply)(nil),      // 21: nexus.os.v1.IssueTokenReply
+	(CredentialKind)(0),             // 0: nexus.os.v1.CredentialKind
+	(*Credential)(nil),              // 1: nexus.os.v1.Credential
+	(*CreateUserRequest)(nil),       // 2: nexus.os.v1.CreateUserRequest
+	(*CreateUserReply)(nil),         // 3: nexus.os.v1.CreateUserReply
+	(*ListUsersRequest)(nil),        // 4: nexus.os.v1.ListUsersRequest
+	(*ListUsersReply)(nil),          // 5: nexus.os.v1.ListUsersReply
+	(*RemoveUserRequest)(nil),       // 6: nexus.os.v1.RemoveUserRequest
+	(*RemoveUserReply)(nil),         // 7: nexus.os.v1.RemoveUserReply
+	(*SetCredentialRequest)(nil),    // 8: nexus.os.v1.SetCredentialRequest
+	(*SetCredentialReply)(nil),      // 9: nexus.os.v1.SetCredentialReply
+	(*CreateRecoveryRequest)(nil),   // 10: nexus.os.v1.CreateRecoveryRequest
+	(*CreateRecoveryReply)(nil),     // 11: nexus.os.v1.CreateRecoveryReply
+	(*RemoveCredentialRequest)(nil), // 12: nexus.os.v1.RemoveCredentialRequest
+	(*RemoveCredentialReply)(nil),   // 13: nexus.os.v1.RemoveCredentialReply
+	(*StartSessionRequest)(nil),     // 14: nexus.os.v1.StartSessionRequest
+	(*StartSessionReply)(nil),       // 15: nexus.os.v1.StartSessionReply
+	(*UnsealSessionRequest)(nil),    // 16: nexus.os.v1.UnsealSessionRequest
+	(*UnsealSessionReply)(nil),      // 17: nexus.os.v1.UnsealSessionReply
+	(*LockSessionRequest)(nil),      // 18: nexus.os.v1.LockSessionRequest
+	(*LockSessionReply)(nil),        // 19: nexus.os.v1.LockSessionReply
+	(*EndSessionRequest)(nil),       // 20: nexus.os.v1.EndSessionRequest
+	(*EndSessionReply)(nil),         // 21: nexus.os.v1.EndSessionReply
+	(*ActiveSessionRequest)(nil),    // 22: nexus.os.v1.ActiveSessionRequest
+	(*ActiveSessionReply)(nil),      // 23: nexus.os.v1.ActiveSessionReply
+	(*IssueTokenRequest)(nil),       // 24: nexus.os.v1.IssueTokenRequest
+	(*IssueTokenReply)(nil),         // 25: nexus.os.v1.IssueTokenReply
 }
 var file_identity_proto_depIdxs = []int32{
-	0, // 0: nexus.os.v1.Credential.kind:type_name -> nexus.os.v1.CredentialKind
-	1, // 1: nexus.os.v1.CreateUserRequest.credential:type_name -> nexus.os.v1.Credential
-	1, // 2: nexus.os.v1.RemoveUserRequest.credential:type_name -> nexus.os.v1.Credential
-	1, // 3: nexus.os.v1.SetCredentialRequest.have:type_name -> nexus.os.v1.Credential
-	1, // 4: nexus.os.v1.SetCredentialRequest.set:type_name -> nexus.os.v1.Credential
-	1, // 5: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	1, // 6: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: nexus.os.v1.Credential.kind:type_name -> nexus.os.v1.CredentialKind
+	1,  // 1: nexus.os.v1.CreateUserRequest.credential:type_name -> nexus.os.v1.Credential
+	1,  // 2: nexus.os.v1.RemoveUserRequest.credential:type_name -> nexus.os.v1.Credential
+	1,  // 3: nexus.os.v1.SetCredentialRequest.have:type_name -> nexus.os.v1.Credential
+	1,  // 4: nexus.os.v1.SetCredentialRequest.set:type_name -> nexus.os.v1.Credential
+	1,  // 5: nexus.os.v1.CreateRecoveryRequest.have:type_name -> nexus.os.v1.Credential
+	1,  // 6: nexus.os.v1.RemoveCredentialRequest.have:type_name -> nexus.os.v1.Credential
+	0,  // 7: nexus.os.v1.RemoveCredentialRequest.kind:type_name -> nexus.os.v1.CredentialKind
+	1,  // 8: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	1,  // 9: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_identity_proto_init() }
@@ -1171,7 +1397,7 @@ func file_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_identity_proto_rawDesc), len(file_identity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

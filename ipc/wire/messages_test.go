@@ -334,6 +334,8 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[EndSessionRequest, EndSessionReply](&identity, OpEndSession, seen)
 	serve[ActiveSessionRequest, ActiveSessionReply](&identity, OpActiveSession, seen)
 	serve[IssueTokenRequest, IssueTokenReply](&identity, OpIssueToken, seen)
+	serve[CreateRecoveryRequest, CreateRecoveryReply](&identity, OpCreateRecovery, seen)
+	serve[RemoveCredentialRequest, RemoveCredentialReply](&identity, OpRemoveCredential, seen)
 	serve[CreateRootRequest, CreateRootReply](&mint, OpCreateRoot, seen)
 	serve[AddProtectorRequest, AddProtectorReply](&mint, OpAddProtector, seen)
 	serve[KeepProtectorsRequest, KeepProtectorsReply](&mint, OpKeepProtectors, seen)

@@ -40,6 +40,8 @@ const (
 	OpEndSession
 	OpActiveSession
 	OpIssueToken
+	OpCreateRecovery
+	OpRemoveCredential
 )
 
 // Opcodes of keymintd's admin facet.
@@ -117,6 +119,7 @@ var operations = map[string]map[string]uint16{
 		"CreateUser": OpCreateUser, "ListUsers": OpListUsers, "RemoveUser": OpRemoveUser, "SetCredential": OpSetCredential,
 		"StartSession": OpStartSession, "UnsealSession": OpUnsealSession, "LockSession": OpLockSession,
 		"EndSession": OpEndSession, "ActiveSession": OpActiveSession, "IssueToken": OpIssueToken,
+		"CreateRecovery": OpCreateRecovery, "RemoveCredential": OpRemoveCredential,
 	},
 	"keymintd": {
 		"CreateRoot": OpCreateRoot, "AddProtector": OpAddProtector, "KeepProtectors": OpKeepProtectors,

@@ -61,9 +61,24 @@ var history = []step{
 		failed: []*wire.Credential{right, number, fresh}, done: []*wire.Credential{number, fresh},
 	},
 	{
+		name: "make a recovery key",
+		do: func(ctx context.Context, w *world) error {
+			_, err := w.recovery(ctx, "alice", fresh)
+			return err
+		},
+		failed: []*wire.Credential{number, fresh}, done: []*wire.Credential{number, fresh},
+	},
+	{
+		name: "remove the PIN with itself",
+		do: func(ctx context.Context, w *world) error {
+			return w.removeCredential(ctx, "alice", number, number.Kind, false)
+		},
+		failed: []*wire.Credential{number, fresh}, done: []*wire.Credential{fresh},
+	},
+	{
 		name:   "remove",
-		do:     func(ctx context.Context, w *world) error { return w.remove(ctx, "alice", number) },
-		failed: []*wire.Credential{number, fresh}, mayBeGone: true,
+		do:     func(ctx context.Context, w *world) error { return w.remove(ctx, "alice", fresh) },
+		failed: []*wire.Credential{fresh}, mayBeGone: true,
 	},
 	{
 		name:   "create anew",

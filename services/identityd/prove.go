@@ -29,15 +29,17 @@ func (p *proof) wipe() { p.auth.Wipe() }
 // anything parks, so that a guess at a user is never counted as one at nobody.
 func (s *Service) prove(ctx context.Context, user string, c *wire.Credential) (*proof, error) {
 	u, p, known := s.protectorFor(user, c)
-	row := s.row(user)
-	done, err := s.turn(ctx, row)
+	kind, _ := kindOf(c)
+	g := guess{row: s.row(user), exempt: kind == userdb.Recovery}
+	done, err := s.turn(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	word := c.GetSecret()
+	word := stretchable(c)
+	defer word.Wipe()
 	possible := known && wellFormed(c)
-	out, err := s.guess(ctx, row, word[:min(len(word), MaxPassword)], &p)
+	out, err := s.try(ctx, g, word.Expose(), &p)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func (s *Service) prove(ctx context.Context, user string, c *wire.Credential) (*
 		proved.wipe()
 		return nil, ipc.BadSecret
 	}
-	if err := s.count(s.task.Detached(ctx), row, 0); err != nil {
+	if err := s.count(s.task.Detached(ctx), g.row, 0); err != nil {
 		proved.wipe()
 		return nil, err
 	}

@@ -80,6 +80,8 @@ func New(t *ipc.Task, cfg Config) *Service {
 	wire.On(&s.login, wire.OpListUsers, s.listUsers)
 	wire.On(&s.login, wire.OpRemoveUser, s.removeUser)
 	wire.On(&s.login, wire.OpSetCredential, s.setCredential)
+	wire.On(&s.login, wire.OpCreateRecovery, s.createRecovery)
+	wire.On(&s.login, wire.OpRemoveCredential, s.removeCredential)
 	wire.On(&s.login, wire.OpStartSession, s.startSession)
 	wire.On(&s.login, wire.OpUnsealSession, s.unsealSession)
 	wire.On(&s.login, wire.OpLockSession, s.lockSession)

@@ -88,7 +88,7 @@ func TestQueryFacetAnswersActiveOnly(t *testing.T) {
 	w := newAlice(t, 1)
 	w.do(func(ctx context.Context) {
 		sid := w.session(ctx)
-		for op := wire.OpCreateUser; op <= wire.OpIssueToken; op++ {
+		for op := wire.OpCreateUser; op <= wire.OpRemoveCredential; op++ {
 			_, err := w.login.Call(ctx, ipc.Msg{Slot: w.query, Op: op, Move: ipc.NoSlot}, nil)
 			want := error(ipc.Unsupported)
 			if op == wire.OpActiveSession {

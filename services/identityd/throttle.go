@@ -31,6 +31,12 @@ func newThrottle() throttle {
 	return t
 }
 
+// guess is what a credential is tried as.
+type guess struct {
+	row    guesses.Row
+	exempt bool // of a recovery key, which has too many bits to be guessed
+}
+
 // left is how much of the row's wait is to come.
 func (t *throttle) left(row guesses.Row, now ipc.Time) time.Duration {
 	over := t.since[row].Add(guesses.Wait(t.table.Failures(row)))
@@ -93,33 +99,40 @@ func (s *Service) row(user string) guesses.Row {
 }
 
 // turn parks till no other guess with that row is under way, and answers TryLater
-// if its wait is not over. Without an error the caller calls done when its guess
+// if its wait is not over. A recovery key does not wait. Without an error the caller calls done when its guess
 // is over.
-func (s *Service) turn(ctx context.Context, row guesses.Row) (done func(), err error) {
-	turn := s.guessing.turns[row]
+func (s *Service) turn(ctx context.Context, g guess) (done func(), err error) {
+	turn := s.guessing.turns[g.row]
 	if err := turn.enter(ctx, s.task); err != nil {
 		return nil, err
 	}
-	if left := s.guessing.left(row, s.task.Now()); left > 0 {
+	if left := s.guessing.left(g.row, s.task.Now()); left > 0 && !g.exempt {
 		turn.leave()
 		return nil, &wire.Later{Seconds: uint32((left + time.Second - 1) / time.Second)}
 	}
 	return turn.leave, nil
 }
 
-// guess runs Argon2id on a guess that is counted as a failure, durably, before.
+// try runs Argon2id on a guess that is counted as a failure, durably, before. One
+// that is exempt is written as well, with the count as it was.
 // What waits has not been counted, and what was counted is not given up with its
 // caller: so each failure stands for one run. The caller has the row's turn.
-func (s *Service) guess(ctx context.Context, row guesses.Row, word []byte, p *userdb.Protector) (stretched, error) {
+func (s *Service) try(ctx context.Context, g guess, word []byte, p *userdb.Protector) (stretched, error) {
 	if err := s.argon.enter(ctx, s.task); err != nil {
 		return stretched{}, err
 	}
 	defer s.argon.leave()
 	ctx = s.task.Detached(ctx)
-	if err := s.count(ctx, row, s.guessing.table.Failures(row)+1); err != nil {
+	failures := s.guessing.table.Failures(g.row)
+	if !g.exempt {
+		failures++
+	}
+	if err := s.count(ctx, g.row, failures); err != nil {
 		return stretched{}, err
 	}
-	s.guessing.since[row] = s.task.Now()
+	if !g.exempt {
+		s.guessing.since[g.row] = s.task.Now()
+	}
 	return s.run(ctx, word, p.Salt, p.Cost)
 }
 

@@ -254,6 +254,13 @@ type shape struct {
 // where they have to wait, and beyond: events of the kernel, durable writes and
 // their bytes, runs of Argon2id, and the seconds to wait.
 func TestGuessesLookAlike(t *testing.T) {
+	t.Run("password", func(t *testing.T) { lookAlike(t, wrong, guesses.Free+1) })
+	// Recovery keys are exempt, of users that have one or not and of nobody.
+	t.Run("recovery key", func(t *testing.T) { lookAlike(t, paper(someKey), 10) })
+	t.Run("no recovery key", func(t *testing.T) { lookAlike(t, paper("no such text"), 10) })
+}
+
+func lookAlike(t *testing.T, wrong *wire.Credential, free int) {
 	var events []shape
 	w := buildWorld(t, rig.NewSeeded(t, 1, func(e ipc.TraceEvent) {
 		events = append(events, shape{e.Kind, e.Op, e.Size, e.Code})
@@ -292,7 +299,7 @@ func TestGuessesLookAlike(t *testing.T) {
 				if !same(got, costs[n]) {
 					t.Errorf("guess %d at %q costs\n%v, at alice\n%v", n+1, user, got, costs[n])
 				}
-				switch tooEarly := n > guesses.Free; {
+				switch tooEarly := n >= free; {
 				case tooEarly && (got.runs != 0 || len(got.counted) != 0 || !errors.Is(err, ipc.TryLater)):
 					t.Errorf("guess %d at %q is to wait, and costs %v", n+1, user, got)
 				case !tooEarly && (got.runs != 1 || !slices.Equal(got.counted, []int{guesses.Size}) || !errors.Is(err, ipc.BadSecret)):

@@ -13,7 +13,7 @@ import (
 const firstProtector = 1
 
 func (s *Service) createUser(ctx context.Context, _ *ipc.Request, q *wire.CreateUserRequest) (*wire.CreateUserReply, error) {
-	if capability.CheckUser(q.User) != nil || !wellFormed(q.Credential) {
+	if capability.CheckUser(q.User) != nil || !chosen(q.Credential) {
 		return nil, ipc.Malformed
 	}
 	if _, live := s.db.Live(q.User); live || reserved(q.User) {
@@ -145,64 +145,4 @@ func (s *Service) removeUser(ctx context.Context, _ *ipc.Request, q *wire.Remove
 		return nil, swept
 	}
 	return &wire.RemoveUserReply{}, nil
-}
-
-func (s *Service) setCredential(ctx context.Context, _ *ipc.Request, q *wire.SetCredentialRequest) (*wire.SetCredentialReply, error) {
-	if !wellFormed(q.Set) {
-		return nil, ipc.Malformed
-	}
-	done, err := s.admit()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	have, err := s.prove(ctx, q.User, q.Have)
-	if err != nil {
-		return nil, err
-	}
-	defer have.wipe()
-	kind, _ := kindOf(q.Set)
-	add := userdb.Protector{Kind: kind, Cost: s.cfg.Argon}
-	if err := s.entropy(ctx, add.Salt[:]); err != nil {
-		return nil, err
-	}
-	out, err := s.stretch(ctx, q.Set.Secret, add.Salt, add.Cost)
-	if err != nil {
-		return nil, err
-	}
-	defer out.auth.Wipe()
-	add.Verifier = out.verifier
-	ctx = s.task.Detached(ctx)
-	if err := s.writing.enter(ctx, s.task); err != nil {
-		return nil, err
-	}
-	defer s.writing.leave()
-	if err := s.exchange(ctx, have, add, &out); err != nil {
-		return nil, err
-	}
-	return &wire.SetCredentialReply{}, nil
-}
-
-// exchange puts a protector in the place of the user's old one of its kind. An
-// error after the commit says that the old wrap may still be there: the new
-// credential holds, and the next unseal removes the wrap.
-func (s *Service) exchange(ctx context.Context, have *proof, add userdb.Protector, out *stretched) error {
-	if !s.stands(have) {
-		return ipc.BadSecret
-	}
-	opens := protector(have.protector, have.auth)
-	// A wrap that a crash left would be in the way of the next id.
-	if err := s.prune(ctx, have.user, opens); err != nil {
-		return err
-	}
-	u, _ := s.db.Find(have.user)
-	add.ID = u.NextProtector
-	s.stale[u.ID] = true
-	if err := s.addProtector(ctx, u, opens, protector(add.ID, out.auth)); err != nil {
-		return err
-	}
-	if err := s.commit(ctx, s.db.With(u.WithProtector(add))); err != nil {
-		return err
-	}
-	return s.prune(ctx, u.ID, protector(add.ID, out.auth)) // What have was may be gone.
 }

@@ -115,8 +115,8 @@ func (w *world) host(cfg Config) {
 		w.t.Fatal(err)
 	}
 	cfg.Authority = auth
-	main := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 256, Parallel: LoginParallel, Ops: rig.Ops(10)})
-	query := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 8, Parallel: 8, Ops: rig.Ops(10)})
+	main := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 256, Parallel: LoginParallel, Ops: rig.Ops(int(wire.OpRemoveCredential))})
+	query := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 8, Parallel: 8, Ops: rig.Ops(int(wire.OpRemoveCredential))})
 	if err := r.Engine.Host(w.task, func() ipc.Service {
 		w.svc = New(w.task, cfg)
 		return w.svc
@@ -173,6 +173,22 @@ func (w *world) remove(ctx context.Context, user string, c *wire.Credential) err
 func (w *world) set(ctx context.Context, user string, have, set *wire.Credential) error {
 	q := &wire.SetCredentialRequest{User: user, Have: have, Set: set}
 	return w.ask(ctx, wire.OpSetCredential, q, &wire.SetCredentialReply{})
+}
+
+func (w *world) recovery(ctx context.Context, user string, have *wire.Credential) (*wire.Credential, error) {
+	var p wire.CreateRecoveryReply
+	err := w.ask(ctx, wire.OpCreateRecovery, &wire.CreateRecoveryRequest{User: user, Have: have}, &p)
+	return paper(string(p.Text)), err
+}
+
+// paper is a recovery key as somebody types it.
+func paper(text string) *wire.Credential {
+	return &wire.Credential{Kind: wire.CredentialKind_CREDENTIAL_KIND_RECOVERY, Secret: []byte(text)}
+}
+
+func (w *world) removeCredential(ctx context.Context, user string, have *wire.Credential, kind wire.CredentialKind, anyway bool) error {
+	q := &wire.RemoveCredentialRequest{User: user, Have: have, Kind: kind, Anyway: anyway}
+	return w.ask(ctx, wire.OpRemoveCredential, q, &wire.RemoveCredentialReply{})
 }
 
 func (w *world) users(ctx context.Context) []string {

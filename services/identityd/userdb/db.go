@@ -2,6 +2,7 @@ package userdb
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,8 +27,21 @@ type Kind uint8
 const (
 	Password Kind = 1
 	PIN      Kind = 2
-	Recovery Kind = 3 // a printed key; identityd makes none yet
+	Recovery Kind = 3 // a printed key
 )
+
+// String is what scripts and markers call it.
+func (k Kind) String() string {
+	switch k {
+	case Password:
+		return "password"
+	case PIN:
+		return "pin"
+	case Recovery:
+		return "recovery"
+	}
+	return "kind " + strconv.Itoa(int(k))
+}
 
 // State says where a user is between not being there and being there.
 type State uint8
@@ -80,6 +94,12 @@ func (u User) WithProtector(p Protector) User {
 	slices.SortFunc(kept, func(a, b Protector) int { return int(a.Kind) - int(b.Kind) })
 	u.Protectors = kept
 	u.NextProtector = max(u.NextProtector, p.ID+1)
+	return u
+}
+
+// WithoutProtector returns the user without what it had of that kind.
+func (u User) WithoutProtector(kind Kind) User {
+	u.Protectors = slices.DeleteFunc(slices.Clone(u.Protectors), func(p Protector) bool { return p.Kind == kind })
 	return u
 }
 

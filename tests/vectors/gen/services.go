@@ -61,6 +61,8 @@ var services = []service{
 		{8, "EndSession", one("sid", uint64(sid))},
 		{9, "ActiveSession", one("sid", uint64(sid))},
 		{10, "IssueToken", message{{1, "sid", uint64(sid)}, {2, "app", "notes"}, {3, "holder", uint64(300)}, {4, "rights", uint32(255)}}},
+		{11, "CreateRecovery", message{{1, "user", "alice"}, credential(2, "have", 3)}},
+		{12, "RemoveCredential", message{{1, "user", "alice"}, credential(2, "have", 1), {3, "kind", enum(2)}, {4, "anyway", true}}},
 	}},
 	{"keymintd", []operation{
 		{1, "CreateRoot", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, protector(3, "protector", 1)}},
