@@ -72,6 +72,7 @@ var grammar = regexp.MustCompile(strings.NewReplacer(
 	`init: start`,
 	`(?:rngd|statefsd|policyd|keymintd|identityd|keystore): ready`,
 	`identity: user created \(user=ID\)`,
+	`identity: credential (?:set|removed) \(user=ID, kind=(?:password|pin|recovery)\)`,
 	`identity: session (?:start|unseal|lock|end) \(sid=NUMBER\)`,
 	`keystore: put \(app=ID, key=NAME\)`,
 }, `|`) + `)$`))
