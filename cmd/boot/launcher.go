@@ -163,6 +163,13 @@ func (l *Launcher) End(ctx context.Context, sid uint64) error {
 	return err
 }
 
+// Uninstall takes an app out of the user's system: its tokens are void, its
+// secrets and keys are destroyed, and no copy of its secrets can be read again.
+// The session must be unsealed. If it fails, it may be asked again.
+func (l *Launcher) Uninstall(ctx context.Context, sid uint64, app string) error {
+	return l.call(ctx, wire.OpUninstallApp, &wire.UninstallAppRequest{Sid: sid, App: app}, &wire.UninstallAppReply{})
+}
+
 // Active says what identityd knows of a session.
 func (l *Launcher) Active(ctx context.Context, sid uint64) (Session, error) {
 	var p wire.ActiveSessionReply

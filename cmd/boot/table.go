@@ -77,7 +77,7 @@ var table = []row{
 		facets: []Facet{
 			wire.FacetAdmin: {Name: "admin", Depth: 32, Parallel: 32, Ops: append(plain(
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
-				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal})},
+				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal}, ipc.Op{Code: wire.OpRemoveApp, Need: capability.Seal})},
 			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Takes: true, Ops: needing(appRights,
 				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID)},
 			wire.FacetKeys: {Name: "keys", Depth: 64, Parallel: 64, Ops: []ipc.Op{
@@ -99,7 +99,7 @@ var table = []row{
 				wire.OpCreateUser, wire.OpListUsers, wire.OpRemoveUser, wire.OpSetCredential,
 				wire.OpStartSession, wire.OpUnsealSession, wire.OpLockSession, wire.OpEndSession,
 				wire.OpActiveSession, wire.OpIssueToken,
-				wire.OpCreateRecovery, wire.OpRemoveCredential)},
+				wire.OpCreateRecovery, wire.OpRemoveCredential, wire.OpUninstallApp)},
 			wire.FacetQuery: {Name: "query", Depth: 64, Parallel: 32, Ops: plain(wire.OpActiveSession)},
 		},
 		calls: []Edge{
@@ -117,7 +117,7 @@ var table = []row{
 				{Code: wire.OpList, Need: capability.List},
 			}},
 			wire.FacetOpen: {Name: "open", Depth: 32, Parallel: 32, Ops: append(plain(wire.OpForgetVault),
-				ipc.Op{Code: wire.OpOpenVault, Need: appRights})},
+				ipc.Op{Code: wire.OpOpenVault, Need: appRights}, ipc.Op{Code: wire.OpDropApp, Need: capability.Del})},
 			wire.FacetKS1: {Name: "ks1", Depth: 32, Parallel: 32, Raw: true, Ops: needing(appRights, wire.OpKS1)},
 		},
 		calls: []Edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},

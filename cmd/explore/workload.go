@@ -100,7 +100,7 @@ func (w *writer) round() {
 			w.app(u.name, app)
 		}
 		if w.rng.IntN(2) == 0 {
-			w.session(u.name)
+			w.session(u)
 		}
 	}
 	if w.rng.IntN(2) == 0 {
@@ -152,18 +152,21 @@ func (w *writer) op(user, app string) string {
 	return fmt.Sprintf("delkey %s key%d", who, w.rng.IntN(2))
 }
 
-// session lets a user lock and unlock while her apps run.
-func (w *writer) session(user string) {
+// session lets a user lock and unlock, and uninstall, while her apps run.
+func (w *writer) session(u person) {
+	user := u.name
 	for range 1 + w.rng.IntN(3) {
 		w.pause(user + "-session")
 		command := "lock " + user
-		switch w.rng.IntN(6) {
+		switch w.rng.IntN(7) {
 		case 0:
 			command = "end " + user
 		case 1:
 			command = fmt.Sprintf("unseal %s password %s", user, password(user))
 		case 2, 3:
 			command = fmt.Sprintf("unlock %s password %s", user, password(user))
+		case 4:
+			command = "uninstall " + w.appOf(u)
 		}
 		w.line("async %s-session try %s", user, command)
 	}

@@ -22,6 +22,8 @@ const (
 	opSign
 	opDeleteKey
 	opKeys
+	opUninstall   // ends an app's secrets
+	opDestroyKeys // and its keys, which is not the same moment
 )
 
 // outcome says what is known of an operation's effect.
@@ -125,6 +127,14 @@ func (u *user) stored(app, name, value string) bool {
 	})
 }
 
+// uninstalled says whether the request's app was or is being uninstalled after
+// it was sent, so that its token was void.
+func (u *user) uninstalled(c call) bool {
+	return slices.ContainsFunc(u.history, func(op *operation) bool {
+		return op.kind == opUninstall && op.app == c.app && (!op.ended || op.outcome == unknown || op.ret > c.at)
+	})
+}
+
 // operation is what a command does to a vault, nil if that is nothing.
 func (s *step) operation() *operation {
 	w := s.words
@@ -149,6 +159,8 @@ func (s *step) operation() *operation {
 		op.kind = opDeleteKey
 	case "keys":
 		op.kind, op.name = opKeys, ""
+	case "uninstall":
+		op.kind, op.name = opUninstall, ""
 	case "send":
 		return s.frame()
 	default:
@@ -159,7 +171,11 @@ func (s *step) operation() *operation {
 
 // changes says whether the operation has an effect.
 func (op *operation) changes() bool {
-	return op.kind == opPut || op.kind == opDelete || op.kind == opGenerate || op.kind == opDeleteKey
+	switch op.kind {
+	case opGet, opList, opSign, opKeys:
+		return false
+	}
+	return true
 }
 
 // open says whether the operation's effect may still be to come in this boot.

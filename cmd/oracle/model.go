@@ -58,11 +58,13 @@ func lostAcknowledged(history []*operation) bool {
 			}
 		case op.kind == opDelete:
 			deleted[at] = true
+		case op.kind == opUninstall:
+			deleted[name{op.app, ""}] = true
 		}
 	}
 	for _, op := range history {
 		at := name{op.app, op.name}
-		if t, ok := put[at]; ok && op.kind == opGet && op.verdict == "not-found" && op.call > t && !deleted[at] {
+		if t, ok := put[at]; ok && op.kind == opGet && op.verdict == "not-found" && op.call > t && !deleted[at] && !deleted[name{op.app, ""}] {
 			return true
 		}
 	}
@@ -114,7 +116,7 @@ const keySpace = "\x00keys"
 
 func (op *operation) at() [2]string {
 	switch op.kind {
-	case opGenerate, opSign, opDeleteKey, opKeys:
+	case opGenerate, opSign, opDeleteKey, opKeys, opDestroyKeys:
 		return [2]string{op.app + keySpace, op.name}
 	}
 	return [2]string{op.app, op.name}
@@ -147,6 +149,8 @@ func (c *contents) apply(op *operation, q vault.Limits) *contents {
 		if there {
 			return c.without(at)
 		}
+	case opUninstall, opDestroyKeys:
+		return c.withoutAll(at[0])
 	case opList, opKeys:
 		if slices.Equal(c.names(at[0]), op.names) {
 			return c
@@ -230,6 +234,14 @@ func (c *contents) without(at [2]string) *contents {
 		}
 	}
 	return next
+}
+
+// withoutAll is the contents after all of an app was taken away.
+func (c *contents) withoutAll(app string) *contents {
+	for _, name := range c.names(app) {
+		c = c.without([2]string{app, name})
+	}
+	return c
 }
 
 func digest(at [2]string, value string) uint64 {

@@ -56,7 +56,7 @@ type Oracle struct {
 	markers  map[place]tally
 	keystore ipc.TaskID
 	sessions map[uint64]session
-	calls    map[uint64]uint32 // epochs of calls that are queued or served
+	calls    map[uint64]call // that are queued or served
 	found    []*Violation
 
 	undecided int // histories that were too hard to judge
@@ -76,6 +76,13 @@ type place struct{ user, app, name string }
 // tally counts the markers of a name, and the puts that were acknowledged.
 type tally struct{ markers, acked int }
 
+// call is a request that passed the router.
+type call struct {
+	epoch uint32
+	app   string
+	at    int64
+}
+
 // step is a command from its beginning to its outcome.
 type step struct {
 	words  []string
@@ -85,6 +92,7 @@ type step struct {
 	app    string
 	locked uint64 // generation of the lock under which it began, 0 for none
 	put    *operation
+	also   *operation // its second effect, which is not the same moment
 }
 
 // New makes an oracle for a machine with these quotas. fired answers how often
@@ -94,7 +102,7 @@ func New(quotas vault.Limits, fired func() map[machine.Kind]int) *Oracle {
 		quotas: quotas.WithDefaults(), fired: fired,
 		users: make(map[string]*user), values: make(map[string]place), markers: make(map[place]tally),
 		words:    make(map[reader]string),
-		sessions: make(map[uint64]session), calls: make(map[uint64]uint32),
+		sessions: make(map[uint64]session), calls: make(map[uint64]call),
 	}
 }
 
@@ -135,6 +143,10 @@ func (o *Oracle) beginApp(s *step) {
 		op.call, op.ret = s.call, forever
 		s.put = op
 		s.owner.history = append(s.owner.history, op)
+		if op.kind == opUninstall {
+			s.also = &operation{kind: opDestroyKeys, app: app, call: op.call, ret: op.ret}
+			s.owner.history = append(s.owner.history, s.also)
+		}
 		if op.kind == opPut {
 			o.values[op.value] = place{name, app, op.name}
 			o.hide(by, op)
@@ -206,6 +218,9 @@ func (o *Oracle) endApp(s *step, kind, text string, now int64) {
 		o.violated("epoch", "%s: %s, after the session was locked or had ended", s.shown, kind)
 	}
 	op.end(kind, text, now)
+	if s.also != nil {
+		s.also.end(kind, text, now)
+	}
 	if op.kind == opGet && kind == "ok" {
 		o.isolated(s, op.value)
 	}
@@ -345,7 +360,7 @@ func (o *Oracle) Event(e ipc.TraceEvent) {
 		o.sessions[e.SID] = s
 	case ipc.TraceSend:
 		s := o.sessions[e.SID]
-		o.calls[e.Call] = s.epoch
+		o.calls[e.Call] = call{s.epoch, e.Name, o.tick()}
 		if e.To == o.keystore {
 			o.user(s.user).sent(e.Name)
 		}
@@ -364,16 +379,17 @@ func (o *Oracle) Event(e ipc.TraceEvent) {
 
 // justly judges a denial that is keystored's own: the kernel let the request
 // through, and says itself if its token is void by now. While the epoch goes on
-// there is nothing that keystored could deny.
+// there is nothing that keystored could deny, but to an app that is uninstalled.
 func (o *Oracle) justly(e ipc.TraceEvent) {
-	epoch, known := o.calls[e.Call]
-	if known && e.Code == ipc.Denied && e.To == o.keystore && epoch == o.sessions[e.SID].epoch {
+	c, known := o.calls[e.Call]
+	s := o.sessions[e.SID]
+	if known && e.Code == ipc.Denied && e.To == o.keystore && c.epoch == s.epoch && !o.user(s.user).uninstalled(c) {
 		o.violated("denied", "a request of session %d with a good token was denied by keystored, and the session goes on", e.SID)
 	}
 }
 
 func (o *Oracle) current(e ipc.TraceEvent, what string) {
-	if epoch, known := o.calls[e.Call]; known && epoch != o.sessions[e.SID].epoch {
+	if c, known := o.calls[e.Call]; known && c.epoch != o.sessions[e.SID].epoch {
 		o.violated("epoch", "a request of session %d was %s (%v) after the session was sealed or had ended", e.SID, what, e.Code)
 	}
 }

@@ -37,6 +37,24 @@ func launch(r *Strand, a []string) (string, error) {
 	return "", err
 }
 
+// uninstall leaves nothing of an app. If it runs, it ends; its next use is that
+// of an app that was never there.
+func uninstall(r *Strand, a []string) (string, error) {
+	user, app, ok := strings.Cut(a[0], "/")
+	if !ok {
+		return "", usage("%q is not USER/APP", a[0])
+	}
+	sid, err := r.sid(user)
+	if err != nil {
+		return "", err
+	}
+	err = r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Uninstall(ctx, sid, app) })
+	if err == nil {
+		r.exitApp(a[0])
+	}
+	return "", err
+}
+
 func put(r *Strand, a []string) (string, error) {
 	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		return putValue(ctx, app, a[1], []byte(a[2]))

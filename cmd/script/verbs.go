@@ -46,6 +46,7 @@ var userVerbs = []Verb{
 
 var appVerbs = []Verb{
 	{Name: "launch", Args: "USER/APP [RIGHTS]", Help: "start an app with a new token; otherwise its first use does", Run: launch},
+	{Name: "uninstall", Args: "USER/APP", Help: "void the app's tokens, end its secrets and destroy its keys", Run: uninstall},
 	{Name: "put", Args: "USER/APP NAME VALUE", Help: "store a secret", Run: put},
 	{Name: "get", Args: "USER/APP NAME [VALUE]", Help: "read a secret; with VALUE, it must be that", Run: get},
 	{Name: "del", Args: "USER/APP NAME", Help: "delete a secret", Run: del},

@@ -1248,6 +1248,96 @@ func (x *IssueTokenReply) GetToken() []byte {
 	return nil
 }
 
+// UninstallApp revokes the app's tokens in all sessions of the user, ends its
+// secrets and destroys its keys. The session must be unsealed.
+type UninstallAppRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sid           uint64                 `protobuf:"varint,1,opt,name=sid,proto3" json:"sid,omitempty"`
+	App           string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UninstallAppRequest) Reset() {
+	*x = UninstallAppRequest{}
+	mi := &file_identity_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UninstallAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UninstallAppRequest) ProtoMessage() {}
+
+func (x *UninstallAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UninstallAppRequest.ProtoReflect.Descriptor instead.
+func (*UninstallAppRequest) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UninstallAppRequest) GetSid() uint64 {
+	if x != nil {
+		return x.Sid
+	}
+	return 0
+}
+
+func (x *UninstallAppRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+type UninstallAppReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UninstallAppReply) Reset() {
+	*x = UninstallAppReply{}
+	mi := &file_identity_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UninstallAppReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UninstallAppReply) ProtoMessage() {}
+
+func (x *UninstallAppReply) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UninstallAppReply.ProtoReflect.Descriptor instead.
+func (*UninstallAppReply) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{26}
+}
+
 var File_identity_proto protoreflect.FileDescriptor
 
 const file_identity_proto_rawDesc = "" +
@@ -1319,7 +1409,11 @@ const file_identity_proto_rawDesc = "" +
 	"\x06holder\x18\x03 \x01(\x04R\x06holder\x12\x16\n" +
 	"\x06rights\x18\x04 \x01(\rR\x06rights\"'\n" +
 	"\x0fIssueTokenReply\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\fR\x05token*\x86\x01\n" +
+	"\x05token\x18\x01 \x01(\fR\x05token\"9\n" +
+	"\x13UninstallAppRequest\x12\x10\n" +
+	"\x03sid\x18\x01 \x01(\x04R\x03sid\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\"\x13\n" +
+	"\x11UninstallAppReply*\x86\x01\n" +
 	"\x0eCredentialKind\x12\x1f\n" +
 	"\x1bCREDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_KIND_PASSWORD\x10\x01\x12\x17\n" +
@@ -1339,7 +1433,7 @@ func file_identity_proto_rawDescGZIP() []byte {
 }
 
 var file_identity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_identity_proto_goTypes = []any{
 	(CredentialKind)(0),             // 0: nexus.os.v1.CredentialKind
 	(*Credential)(nil),              // 1: nexus.os.v1.Credential
@@ -1367,6 +1461,8 @@ var file_identity_proto_goTypes = []any{
 	(*ActiveSessionReply)(nil),      // 23: nexus.os.v1.ActiveSessionReply
 	(*IssueTokenRequest)(nil),       // 24: nexus.os.v1.IssueTokenRequest
 	(*IssueTokenReply)(nil),         // 25: nexus.os.v1.IssueTokenReply
+	(*UninstallAppRequest)(nil),     // 26: nexus.os.v1.UninstallAppRequest
+	(*UninstallAppReply)(nil),       // 27: nexus.os.v1.UninstallAppReply
 }
 var file_identity_proto_depIdxs = []int32{
 	0,  // 0: nexus.os.v1.Credential.kind:type_name -> nexus.os.v1.CredentialKind
@@ -1397,7 +1493,7 @@ func file_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_identity_proto_rawDesc), len(file_identity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -629,19 +629,94 @@ func (*SealKeysReply) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{12}
 }
 
-// AppKey answers the opaque id of the stamped app's data key, and whether there
-// is one. create makes it if there is none: keystored asks for that only when
+// RemoveApp destroys the key file of the stamped app, durably. That there is
+// none is as good. (admin, token with the seal right)
+type RemoveAppRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveAppRequest) Reset() {
+	*x = RemoveAppRequest{}
+	mi := &file_keymint_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveAppRequest) ProtoMessage() {}
+
+func (x *RemoveAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveAppRequest.ProtoReflect.Descriptor instead.
+func (*RemoveAppRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{13}
+}
+
+type RemoveAppReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveAppReply) Reset() {
+	*x = RemoveAppReply{}
+	mi := &file_keymint_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveAppReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveAppReply) ProtoMessage() {}
+
+func (x *RemoveAppReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveAppReply.ProtoReflect.Descriptor instead.
+func (*RemoveAppReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{14}
+}
+
+// AppKey answers the opaque id of the stamped app's data key, and, unless the
+// id alone is wanted, whether there is one. create makes it if there is none: keystored asks for that only when
 // the vault has nothing of the app's, so that a lost key is never replaced. (vault)
 type AppKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Create        bool                   `protobuf:"varint,1,opt,name=create,proto3" json:"create,omitempty"`
+	IdAlone       bool                   `protobuf:"varint,2,opt,name=id_alone,json=idAlone,proto3" json:"id_alone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppKeyRequest) Reset() {
 	*x = AppKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[13]
+	mi := &file_keymint_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +728,7 @@ func (x *AppKeyRequest) String() string {
 func (*AppKeyRequest) ProtoMessage() {}
 
 func (x *AppKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[13]
+	mi := &file_keymint_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,12 +741,19 @@ func (x *AppKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppKeyRequest.ProtoReflect.Descriptor instead.
 func (*AppKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{13}
+	return file_keymint_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppKeyRequest) GetCreate() bool {
 	if x != nil {
 		return x.Create
+	}
+	return false
+}
+
+func (x *AppKeyRequest) GetIdAlone() bool {
+	if x != nil {
+		return x.IdAlone
 	}
 	return false
 }
@@ -686,7 +768,7 @@ type AppKeyReply struct {
 
 func (x *AppKeyReply) Reset() {
 	*x = AppKeyReply{}
-	mi := &file_keymint_proto_msgTypes[14]
+	mi := &file_keymint_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +780,7 @@ func (x *AppKeyReply) String() string {
 func (*AppKeyReply) ProtoMessage() {}
 
 func (x *AppKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[14]
+	mi := &file_keymint_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +793,7 @@ func (x *AppKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppKeyReply.ProtoReflect.Descriptor instead.
 func (*AppKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{14}
+	return file_keymint_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppKeyReply) GetKeyId() []byte {
@@ -742,7 +824,7 @@ type SealRecordRequest struct {
 
 func (x *SealRecordRequest) Reset() {
 	*x = SealRecordRequest{}
-	mi := &file_keymint_proto_msgTypes[15]
+	mi := &file_keymint_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +836,7 @@ func (x *SealRecordRequest) String() string {
 func (*SealRecordRequest) ProtoMessage() {}
 
 func (x *SealRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[15]
+	mi := &file_keymint_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +849,7 @@ func (x *SealRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealRecordRequest.ProtoReflect.Descriptor instead.
 func (*SealRecordRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{15}
+	return file_keymint_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SealRecordRequest) GetSequence() uint64 {
@@ -815,7 +897,7 @@ type SealRecordReply struct {
 
 func (x *SealRecordReply) Reset() {
 	*x = SealRecordReply{}
-	mi := &file_keymint_proto_msgTypes[16]
+	mi := &file_keymint_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +909,7 @@ func (x *SealRecordReply) String() string {
 func (*SealRecordReply) ProtoMessage() {}
 
 func (x *SealRecordReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[16]
+	mi := &file_keymint_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +922,7 @@ func (x *SealRecordReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealRecordReply.ProtoReflect.Descriptor instead.
 func (*SealRecordReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{16}
+	return file_keymint_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SealRecordReply) GetRecord() []byte {
@@ -870,7 +952,7 @@ type OpenRecordRequest struct {
 
 func (x *OpenRecordRequest) Reset() {
 	*x = OpenRecordRequest{}
-	mi := &file_keymint_proto_msgTypes[17]
+	mi := &file_keymint_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +964,7 @@ func (x *OpenRecordRequest) String() string {
 func (*OpenRecordRequest) ProtoMessage() {}
 
 func (x *OpenRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[17]
+	mi := &file_keymint_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +977,7 @@ func (x *OpenRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRecordRequest.ProtoReflect.Descriptor instead.
 func (*OpenRecordRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{17}
+	return file_keymint_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OpenRecordRequest) GetSequence() uint64 {
@@ -937,7 +1019,7 @@ type OpenRecordReply struct {
 
 func (x *OpenRecordReply) Reset() {
 	*x = OpenRecordReply{}
-	mi := &file_keymint_proto_msgTypes[18]
+	mi := &file_keymint_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1031,7 @@ func (x *OpenRecordReply) String() string {
 func (*OpenRecordReply) ProtoMessage() {}
 
 func (x *OpenRecordReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[18]
+	mi := &file_keymint_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1044,7 @@ func (x *OpenRecordReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRecordReply.ProtoReflect.Descriptor instead.
 func (*OpenRecordReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{18}
+	return file_keymint_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OpenRecordReply) GetName() string {
@@ -999,7 +1081,7 @@ type SealSegmentRequest struct {
 
 func (x *SealSegmentRequest) Reset() {
 	*x = SealSegmentRequest{}
-	mi := &file_keymint_proto_msgTypes[19]
+	mi := &file_keymint_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1093,7 @@ func (x *SealSegmentRequest) String() string {
 func (*SealSegmentRequest) ProtoMessage() {}
 
 func (x *SealSegmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[19]
+	mi := &file_keymint_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1106,7 @@ func (x *SealSegmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealSegmentRequest.ProtoReflect.Descriptor instead.
 func (*SealSegmentRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{19}
+	return file_keymint_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SealSegmentRequest) GetHeader() []byte {
@@ -1058,7 +1140,7 @@ type SealSegmentReply struct {
 
 func (x *SealSegmentReply) Reset() {
 	*x = SealSegmentReply{}
-	mi := &file_keymint_proto_msgTypes[20]
+	mi := &file_keymint_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1152,7 @@ func (x *SealSegmentReply) String() string {
 func (*SealSegmentReply) ProtoMessage() {}
 
 func (x *SealSegmentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[20]
+	mi := &file_keymint_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1165,7 @@ func (x *SealSegmentReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealSegmentReply.ProtoReflect.Descriptor instead.
 func (*SealSegmentReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{20}
+	return file_keymint_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SealSegmentReply) GetSealed() []byte {
@@ -1112,7 +1194,7 @@ type OpenSegmentRequest struct {
 
 func (x *OpenSegmentRequest) Reset() {
 	*x = OpenSegmentRequest{}
-	mi := &file_keymint_proto_msgTypes[21]
+	mi := &file_keymint_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1206,7 @@ func (x *OpenSegmentRequest) String() string {
 func (*OpenSegmentRequest) ProtoMessage() {}
 
 func (x *OpenSegmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[21]
+	mi := &file_keymint_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1219,7 @@ func (x *OpenSegmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSegmentRequest.ProtoReflect.Descriptor instead.
 func (*OpenSegmentRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{21}
+	return file_keymint_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenSegmentRequest) GetHeader() []byte {
@@ -1171,7 +1253,7 @@ type OpenSegmentReply struct {
 
 func (x *OpenSegmentReply) Reset() {
 	*x = OpenSegmentReply{}
-	mi := &file_keymint_proto_msgTypes[22]
+	mi := &file_keymint_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1265,7 @@ func (x *OpenSegmentReply) String() string {
 func (*OpenSegmentReply) ProtoMessage() {}
 
 func (x *OpenSegmentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[22]
+	mi := &file_keymint_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1278,7 @@ func (x *OpenSegmentReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSegmentReply.ProtoReflect.Descriptor instead.
 func (*OpenSegmentReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{22}
+	return file_keymint_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OpenSegmentReply) GetBody() []byte {
@@ -1222,7 +1304,7 @@ type VaultIDRequest struct {
 
 func (x *VaultIDRequest) Reset() {
 	*x = VaultIDRequest{}
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1316,7 @@ func (x *VaultIDRequest) String() string {
 func (*VaultIDRequest) ProtoMessage() {}
 
 func (x *VaultIDRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1329,7 @@ func (x *VaultIDRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultIDRequest.ProtoReflect.Descriptor instead.
 func (*VaultIDRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{23}
+	return file_keymint_proto_rawDescGZIP(), []int{25}
 }
 
 type VaultIDReply struct {
@@ -1259,7 +1341,7 @@ type VaultIDReply struct {
 
 func (x *VaultIDReply) Reset() {
 	*x = VaultIDReply{}
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1353,7 @@ func (x *VaultIDReply) String() string {
 func (*VaultIDReply) ProtoMessage() {}
 
 func (x *VaultIDReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1366,7 @@ func (x *VaultIDReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultIDReply.ProtoReflect.Descriptor instead.
 func (*VaultIDReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{24}
+	return file_keymint_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VaultIDReply) GetId() []byte {
@@ -1304,7 +1386,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1398,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1411,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{25}
+	return file_keymint_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GenerateKeyRequest) GetName() string {
@@ -1348,7 +1430,7 @@ type GenerateKeyReply struct {
 
 func (x *GenerateKeyReply) Reset() {
 	*x = GenerateKeyReply{}
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1442,7 @@ func (x *GenerateKeyReply) String() string {
 func (*GenerateKeyReply) ProtoMessage() {}
 
 func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1455,7 @@ func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyReply.ProtoReflect.Descriptor instead.
 func (*GenerateKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{26}
+	return file_keymint_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GenerateKeyReply) GetPublic() []byte {
@@ -1392,7 +1474,7 @@ type PublicKeyRequest struct {
 
 func (x *PublicKeyRequest) Reset() {
 	*x = PublicKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1486,7 @@ func (x *PublicKeyRequest) String() string {
 func (*PublicKeyRequest) ProtoMessage() {}
 
 func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1499,7 @@ func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyRequest.ProtoReflect.Descriptor instead.
 func (*PublicKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{27}
+	return file_keymint_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PublicKeyRequest) GetName() string {
@@ -1436,7 +1518,7 @@ type PublicKeyReply struct {
 
 func (x *PublicKeyReply) Reset() {
 	*x = PublicKeyReply{}
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1530,7 @@ func (x *PublicKeyReply) String() string {
 func (*PublicKeyReply) ProtoMessage() {}
 
 func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1543,7 @@ func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyReply.ProtoReflect.Descriptor instead.
 func (*PublicKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{28}
+	return file_keymint_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PublicKeyReply) GetPublic() []byte {
@@ -1482,7 +1564,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1576,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1589,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{29}
+	return file_keymint_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SignRequest) GetName() string {
@@ -1533,7 +1615,7 @@ type SignReply struct {
 
 func (x *SignReply) Reset() {
 	*x = SignReply{}
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1627,7 @@ func (x *SignReply) String() string {
 func (*SignReply) ProtoMessage() {}
 
 func (x *SignReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1640,7 @@ func (x *SignReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignReply.ProtoReflect.Descriptor instead.
 func (*SignReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{30}
+	return file_keymint_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SignReply) GetSignature() []byte {
@@ -1577,7 +1659,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1671,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1684,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{31}
+	return file_keymint_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListKeysRequest) GetAfter() string {
@@ -1622,7 +1704,7 @@ type ListKeysReply struct {
 
 func (x *ListKeysReply) Reset() {
 	*x = ListKeysReply{}
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1716,7 @@ func (x *ListKeysReply) String() string {
 func (*ListKeysReply) ProtoMessage() {}
 
 func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1729,7 @@ func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysReply.ProtoReflect.Descriptor instead.
 func (*ListKeysReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{32}
+	return file_keymint_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListKeysReply) GetNames() []string {
@@ -1673,7 +1755,7 @@ type DeleteKeyRequest struct {
 
 func (x *DeleteKeyRequest) Reset() {
 	*x = DeleteKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1767,7 @@ func (x *DeleteKeyRequest) String() string {
 func (*DeleteKeyRequest) ProtoMessage() {}
 
 func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1780,7 @@ func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{33}
+	return file_keymint_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeleteKeyRequest) GetName() string {
@@ -1716,7 +1798,7 @@ type DeleteKeyReply struct {
 
 func (x *DeleteKeyReply) Reset() {
 	*x = DeleteKeyReply{}
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1810,7 @@ func (x *DeleteKeyReply) String() string {
 func (*DeleteKeyReply) ProtoMessage() {}
 
 func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1823,7 @@ func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyReply.ProtoReflect.Descriptor instead.
 func (*DeleteKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{34}
+	return file_keymint_proto_rawDescGZIP(), []int{36}
 }
 
 // WrapKey answers the key as a blob that only the same user and app can unwrap.
@@ -1755,7 +1837,7 @@ type WrapKeyRequest struct {
 
 func (x *WrapKeyRequest) Reset() {
 	*x = WrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1849,7 @@ func (x *WrapKeyRequest) String() string {
 func (*WrapKeyRequest) ProtoMessage() {}
 
 func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1862,7 @@ func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*WrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{35}
+	return file_keymint_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WrapKeyRequest) GetName() string {
@@ -1806,7 +1888,7 @@ type WrapKeyReply struct {
 
 func (x *WrapKeyReply) Reset() {
 	*x = WrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1900,7 @@ func (x *WrapKeyReply) String() string {
 func (*WrapKeyReply) ProtoMessage() {}
 
 func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1913,7 @@ func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyReply.ProtoReflect.Descriptor instead.
 func (*WrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{36}
+	return file_keymint_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WrapKeyReply) GetBlob() []byte {
@@ -1852,7 +1934,7 @@ type UnwrapKeyRequest struct {
 
 func (x *UnwrapKeyRequest) Reset() {
 	*x = UnwrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1946,7 @@ func (x *UnwrapKeyRequest) String() string {
 func (*UnwrapKeyRequest) ProtoMessage() {}
 
 func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1959,7 @@ func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{37}
+	return file_keymint_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UnwrapKeyRequest) GetName() string {
@@ -1903,7 +1985,7 @@ type UnwrapKeyReply struct {
 
 func (x *UnwrapKeyReply) Reset() {
 	*x = UnwrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +1997,7 @@ func (x *UnwrapKeyReply) String() string {
 func (*UnwrapKeyReply) ProtoMessage() {}
 
 func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2010,7 @@ func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyReply.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{38}
+	return file_keymint_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UnwrapKeyReply) GetPublic() []byte {
@@ -1971,9 +2053,12 @@ const file_keymint_proto_rawDesc = "" +
 	"\x0fUnsealKeysReply\"#\n" +
 	"\x0fSealKeysRequest\x12\x10\n" +
 	"\x03sid\x18\x01 \x01(\x04R\x03sid\"\x0f\n" +
-	"\rSealKeysReply\"'\n" +
+	"\rSealKeysReply\"\x12\n" +
+	"\x10RemoveAppRequest\"\x10\n" +
+	"\x0eRemoveAppReply\"B\n" +
 	"\rAppKeyRequest\x12\x16\n" +
-	"\x06create\x18\x01 \x01(\bR\x06create\"<\n" +
+	"\x06create\x18\x01 \x01(\bR\x06create\x12\x19\n" +
+	"\bid_alone\x18\x02 \x01(\bR\aidAlone\"<\n" +
 	"\vAppKeyReply\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x16\n" +
 	"\x06exists\x18\x02 \x01(\bR\x06exists\"\x81\x01\n" +
@@ -2056,7 +2141,7 @@ func file_keymint_proto_rawDescGZIP() []byte {
 	return file_keymint_proto_rawDescData
 }
 
-var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_keymint_proto_goTypes = []any{
 	(*Protector)(nil),             // 0: nexus.os.v1.Protector
 	(*CreateRootRequest)(nil),     // 1: nexus.os.v1.CreateRootRequest
@@ -2071,32 +2156,34 @@ var file_keymint_proto_goTypes = []any{
 	(*UnsealKeysReply)(nil),       // 10: nexus.os.v1.UnsealKeysReply
 	(*SealKeysRequest)(nil),       // 11: nexus.os.v1.SealKeysRequest
 	(*SealKeysReply)(nil),         // 12: nexus.os.v1.SealKeysReply
-	(*AppKeyRequest)(nil),         // 13: nexus.os.v1.AppKeyRequest
-	(*AppKeyReply)(nil),           // 14: nexus.os.v1.AppKeyReply
-	(*SealRecordRequest)(nil),     // 15: nexus.os.v1.SealRecordRequest
-	(*SealRecordReply)(nil),       // 16: nexus.os.v1.SealRecordReply
-	(*OpenRecordRequest)(nil),     // 17: nexus.os.v1.OpenRecordRequest
-	(*OpenRecordReply)(nil),       // 18: nexus.os.v1.OpenRecordReply
-	(*SealSegmentRequest)(nil),    // 19: nexus.os.v1.SealSegmentRequest
-	(*SealSegmentReply)(nil),      // 20: nexus.os.v1.SealSegmentReply
-	(*OpenSegmentRequest)(nil),    // 21: nexus.os.v1.OpenSegmentRequest
-	(*OpenSegmentReply)(nil),      // 22: nexus.os.v1.OpenSegmentReply
-	(*VaultIDRequest)(nil),        // 23: nexus.os.v1.VaultIDRequest
-	(*VaultIDReply)(nil),          // 24: nexus.os.v1.VaultIDReply
-	(*GenerateKeyRequest)(nil),    // 25: nexus.os.v1.GenerateKeyRequest
-	(*GenerateKeyReply)(nil),      // 26: nexus.os.v1.GenerateKeyReply
-	(*PublicKeyRequest)(nil),      // 27: nexus.os.v1.PublicKeyRequest
-	(*PublicKeyReply)(nil),        // 28: nexus.os.v1.PublicKeyReply
-	(*SignRequest)(nil),           // 29: nexus.os.v1.SignRequest
-	(*SignReply)(nil),             // 30: nexus.os.v1.SignReply
-	(*ListKeysRequest)(nil),       // 31: nexus.os.v1.ListKeysRequest
-	(*ListKeysReply)(nil),         // 32: nexus.os.v1.ListKeysReply
-	(*DeleteKeyRequest)(nil),      // 33: nexus.os.v1.DeleteKeyRequest
-	(*DeleteKeyReply)(nil),        // 34: nexus.os.v1.DeleteKeyReply
-	(*WrapKeyRequest)(nil),        // 35: nexus.os.v1.WrapKeyRequest
-	(*WrapKeyReply)(nil),          // 36: nexus.os.v1.WrapKeyReply
-	(*UnwrapKeyRequest)(nil),      // 37: nexus.os.v1.UnwrapKeyRequest
-	(*UnwrapKeyReply)(nil),        // 38: nexus.os.v1.UnwrapKeyReply
+	(*RemoveAppRequest)(nil),      // 13: nexus.os.v1.RemoveAppRequest
+	(*RemoveAppReply)(nil),        // 14: nexus.os.v1.RemoveAppReply
+	(*AppKeyRequest)(nil),         // 15: nexus.os.v1.AppKeyRequest
+	(*AppKeyReply)(nil),           // 16: nexus.os.v1.AppKeyReply
+	(*SealRecordRequest)(nil),     // 17: nexus.os.v1.SealRecordRequest
+	(*SealRecordReply)(nil),       // 18: nexus.os.v1.SealRecordReply
+	(*OpenRecordRequest)(nil),     // 19: nexus.os.v1.OpenRecordRequest
+	(*OpenRecordReply)(nil),       // 20: nexus.os.v1.OpenRecordReply
+	(*SealSegmentRequest)(nil),    // 21: nexus.os.v1.SealSegmentRequest
+	(*SealSegmentReply)(nil),      // 22: nexus.os.v1.SealSegmentReply
+	(*OpenSegmentRequest)(nil),    // 23: nexus.os.v1.OpenSegmentRequest
+	(*OpenSegmentReply)(nil),      // 24: nexus.os.v1.OpenSegmentReply
+	(*VaultIDRequest)(nil),        // 25: nexus.os.v1.VaultIDRequest
+	(*VaultIDReply)(nil),          // 26: nexus.os.v1.VaultIDReply
+	(*GenerateKeyRequest)(nil),    // 27: nexus.os.v1.GenerateKeyRequest
+	(*GenerateKeyReply)(nil),      // 28: nexus.os.v1.GenerateKeyReply
+	(*PublicKeyRequest)(nil),      // 29: nexus.os.v1.PublicKeyRequest
+	(*PublicKeyReply)(nil),        // 30: nexus.os.v1.PublicKeyReply
+	(*SignRequest)(nil),           // 31: nexus.os.v1.SignRequest
+	(*SignReply)(nil),             // 32: nexus.os.v1.SignReply
+	(*ListKeysRequest)(nil),       // 33: nexus.os.v1.ListKeysRequest
+	(*ListKeysReply)(nil),         // 34: nexus.os.v1.ListKeysReply
+	(*DeleteKeyRequest)(nil),      // 35: nexus.os.v1.DeleteKeyRequest
+	(*DeleteKeyReply)(nil),        // 36: nexus.os.v1.DeleteKeyReply
+	(*WrapKeyRequest)(nil),        // 37: nexus.os.v1.WrapKeyRequest
+	(*WrapKeyReply)(nil),          // 38: nexus.os.v1.WrapKeyReply
+	(*UnwrapKeyRequest)(nil),      // 39: nexus.os.v1.UnwrapKeyRequest
+	(*UnwrapKeyReply)(nil),        // 40: nexus.os.v1.UnwrapKeyReply
 }
 var file_keymint_proto_depIdxs = []int32{
 	0, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
@@ -2122,7 +2209,7 @@ func file_keymint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keymint_proto_rawDesc), len(file_keymint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -570,6 +570,79 @@ func (*ForgetVaultReply) Descriptor() ([]byte, []int) {
 	return file_keystore_proto_rawDescGZIP(), []int{11}
 }
 
+// DropApp ends every record of the stamped app, durably. (open, token with the del right)
+type DropAppRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropAppRequest) Reset() {
+	*x = DropAppRequest{}
+	mi := &file_keystore_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropAppRequest) ProtoMessage() {}
+
+func (x *DropAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keystore_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropAppRequest.ProtoReflect.Descriptor instead.
+func (*DropAppRequest) Descriptor() ([]byte, []int) {
+	return file_keystore_proto_rawDescGZIP(), []int{12}
+}
+
+type DropAppReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropAppReply) Reset() {
+	*x = DropAppReply{}
+	mi := &file_keystore_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropAppReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropAppReply) ProtoMessage() {}
+
+func (x *DropAppReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keystore_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropAppReply.ProtoReflect.Descriptor instead.
+func (*DropAppReply) Descriptor() ([]byte, []int) {
+	return file_keystore_proto_rawDescGZIP(), []int{13}
+}
+
 var File_keystore_proto protoreflect.FileDescriptor
 
 const file_keystore_proto_rawDesc = "" +
@@ -602,7 +675,9 @@ const file_keystore_proto_rawDesc = "" +
 	"\x0eOpenVaultReply\"(\n" +
 	"\x12ForgetVaultRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"\x12\n" +
-	"\x10ForgetVaultReplyB\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
+	"\x10ForgetVaultReply\"\x10\n" +
+	"\x0eDropAppRequest\"\x0e\n" +
+	"\fDropAppReplyB\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
 
 var (
 	file_keystore_proto_rawDescOnce sync.Once
@@ -616,7 +691,7 @@ func file_keystore_proto_rawDescGZIP() []byte {
 	return file_keystore_proto_rawDescData
 }
 
-var file_keystore_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_keystore_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_keystore_proto_goTypes = []any{
 	(*PutRequest)(nil),         // 0: nexus.os.v1.PutRequest
 	(*PutReply)(nil),           // 1: nexus.os.v1.PutReply
@@ -630,6 +705,8 @@ var file_keystore_proto_goTypes = []any{
 	(*OpenVaultReply)(nil),     // 9: nexus.os.v1.OpenVaultReply
 	(*ForgetVaultRequest)(nil), // 10: nexus.os.v1.ForgetVaultRequest
 	(*ForgetVaultReply)(nil),   // 11: nexus.os.v1.ForgetVaultReply
+	(*DropAppRequest)(nil),     // 12: nexus.os.v1.DropAppRequest
+	(*DropAppReply)(nil),       // 13: nexus.os.v1.DropAppReply
 }
 var file_keystore_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -650,7 +727,7 @@ func file_keystore_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keystore_proto_rawDesc), len(file_keystore_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -336,12 +336,14 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[IssueTokenRequest, IssueTokenReply](&identity, OpIssueToken, seen)
 	serve[CreateRecoveryRequest, CreateRecoveryReply](&identity, OpCreateRecovery, seen)
 	serve[RemoveCredentialRequest, RemoveCredentialReply](&identity, OpRemoveCredential, seen)
+	serve[UninstallAppRequest, UninstallAppReply](&identity, OpUninstallApp, seen)
 	serve[CreateRootRequest, CreateRootReply](&mint, OpCreateRoot, seen)
 	serve[AddProtectorRequest, AddProtectorReply](&mint, OpAddProtector, seen)
 	serve[KeepProtectorsRequest, KeepProtectorsReply](&mint, OpKeepProtectors, seen)
 	serve[RemoveRootRequest, RemoveRootReply](&mint, OpRemoveRoot, seen)
 	serve[UnsealKeysRequest, UnsealKeysReply](&mint, OpUnsealKeys, seen)
 	serve[SealKeysRequest, SealKeysReply](&mint, OpSealKeys, seen)
+	serve[RemoveAppRequest, RemoveAppReply](&mint, OpRemoveApp, seen)
 	serve[AppKeyRequest, AppKeyReply](&mint, OpAppKey, seen)
 	serve[SealRecordRequest, SealRecordReply](&mint, OpSealRecord, seen)
 	serve[OpenRecordRequest, OpenRecordReply](&mint, OpOpenRecord, seen)
@@ -361,6 +363,7 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[ListRequest, ListReply](&store, OpList, seen)
 	serve[OpenVaultRequest, OpenVaultReply](&store, OpOpenVault, seen)
 	serve[ForgetVaultRequest, ForgetVaultReply](&store, OpForgetVault, seen)
+	serve[DropAppRequest, DropAppReply](&store, OpDropApp, seen)
 	return []*Mux{&rng, &state, &policy, &identity, &mint, &store}
 }
 

@@ -42,6 +42,7 @@ const (
 	OpIssueToken
 	OpCreateRecovery
 	OpRemoveCredential
+	OpUninstallApp
 )
 
 // Opcodes of keymintd's admin facet.
@@ -52,6 +53,7 @@ const (
 	OpRemoveRoot
 	OpUnsealKeys
 	OpSealKeys
+	OpRemoveApp
 )
 
 // Opcodes of keymintd's vault facet.
@@ -84,6 +86,7 @@ const (
 	OpOpenVault
 	OpForgetVault
 	OpKS1 // the ks1 facet's: one frame of KS v1, and one back
+	OpDropApp
 )
 
 // Opcodes of init.
@@ -119,11 +122,11 @@ var operations = map[string]map[string]uint16{
 		"CreateUser": OpCreateUser, "ListUsers": OpListUsers, "RemoveUser": OpRemoveUser, "SetCredential": OpSetCredential,
 		"StartSession": OpStartSession, "UnsealSession": OpUnsealSession, "LockSession": OpLockSession,
 		"EndSession": OpEndSession, "ActiveSession": OpActiveSession, "IssueToken": OpIssueToken,
-		"CreateRecovery": OpCreateRecovery, "RemoveCredential": OpRemoveCredential,
+		"CreateRecovery": OpCreateRecovery, "RemoveCredential": OpRemoveCredential, "UninstallApp": OpUninstallApp,
 	},
 	"keymintd": {
 		"CreateRoot": OpCreateRoot, "AddProtector": OpAddProtector, "KeepProtectors": OpKeepProtectors,
-		"RemoveRoot": OpRemoveRoot, "UnsealKeys": OpUnsealKeys, "SealKeys": OpSealKeys,
+		"RemoveRoot": OpRemoveRoot, "UnsealKeys": OpUnsealKeys, "SealKeys": OpSealKeys, "RemoveApp": OpRemoveApp,
 		"AppKey": OpAppKey, "SealRecord": OpSealRecord, "OpenRecord": OpOpenRecord,
 		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment, "VaultID": OpVaultID,
 		"GenerateKey": OpGenerateKey, "PublicKey": OpPublicKey, "Sign": OpSign, "ListKeys": OpListKeys,
@@ -131,6 +134,7 @@ var operations = map[string]map[string]uint16{
 	},
 	"keystored": {
 		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault, "KS1": OpKS1,
+		"DropApp": OpDropApp,
 	},
 }
 

@@ -60,7 +60,8 @@ type Service struct {
 	proving  int    // requests with a credential being served
 
 	sessions map[uint64]*session
-	turns    ipc.Cond // a session's unseal or lock is over
+	leaving  map[place]bool // apps that are being uninstalled
+	turns    ipc.Cond       // a session's unseal or lock is over
 }
 
 // New makes the service; boot hosts it on t.
@@ -75,6 +76,7 @@ func New(t *ipc.Task, cfg Config) *Service {
 		guessing: newThrottle(),
 		argon:    newGate(MaxArgonRuns),
 		sessions: make(map[uint64]*session),
+		leaving:  make(map[place]bool),
 	}
 	wire.On(&s.login, wire.OpCreateUser, s.createUser)
 	wire.On(&s.login, wire.OpListUsers, s.listUsers)
@@ -88,6 +90,7 @@ func New(t *ipc.Task, cfg Config) *Service {
 	wire.On(&s.login, wire.OpEndSession, s.endSession)
 	wire.On(&s.login, wire.OpActiveSession, s.activeSession)
 	wire.On(&s.login, wire.OpIssueToken, s.issueToken)
+	wire.On(&s.login, wire.OpUninstallApp, s.uninstallApp)
 	wire.On(&s.query, wire.OpActiveSession, s.activeSession)
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/identityd/userdb"
@@ -18,7 +19,8 @@ type session struct {
 	inc      [userdb.IncarnationSize]byte
 	unsealed bool
 	ended    bool
-	tokens   int // issued since the last lock
+	tokens   int                           // issued since the last lock
+	issued   map[string][]capability.Token // of them, by app
 
 	// turn goes up with every lock and end, and when the kernel sealed the
 	// session by itself. An unseal that finds another turn than it began with
@@ -33,6 +35,7 @@ func (c *session) void() {
 	c.turn++
 	c.unsealed = false
 	c.tokens = 0
+	clear(c.issued)
 }
 
 func (c *session) marker() ipc.Field { return ipc.F("sid", strconv.FormatUint(c.sid, 10)) }
@@ -58,7 +61,7 @@ func (s *Service) startSession(ctx context.Context, r *ipc.Request, q *wire.Star
 	if err != nil {
 		return nil, err
 	}
-	c := &session{sid: sid, user: p.user, inc: p.inc}
+	c := &session{sid: sid, user: p.user, inc: p.inc, issued: make(map[string][]capability.Token)}
 	s.sessions[sid] = c
 	s.task.Mark("identity: session start", c.marker())
 	return &wire.StartSessionReply{Sid: sid}, nil

@@ -28,12 +28,15 @@ var rightActions = [...]struct {
 	{capability.Seal, "keychain.seal"},
 }
 
+// ofSystem says whether an app id is none that an app may have.
+func ofSystem(app string) bool { return app == systemName || strings.HasPrefix(app, systemPrefix) }
+
 func (s *Service) issueToken(ctx context.Context, r *ipc.Request, q *wire.IssueTokenRequest) (*wire.IssueTokenReply, error) {
 	rights := capability.TokenRights(q.Rights)
 	if uint32(rights) != q.Rights || rights == 0 || rights&^capability.AllTokenRights != 0 || capability.CheckApp(q.App) != nil {
 		return nil, ipc.Malformed
 	}
-	if q.App == systemName || strings.HasPrefix(q.App, systemPrefix) {
+	if ofSystem(q.App) {
 		return nil, ipc.Denied
 	}
 	if err := s.allowed(ctx, r.Sender.Name, ActionToken, q.App); err != nil {
@@ -52,6 +55,9 @@ func (s *Service) issueToken(ctx context.Context, r *ipc.Request, q *wire.IssueT
 	if !active {
 		return nil, ipc.Denied
 	}
+	if s.leaving[place{c.user, q.App}] {
+		return nil, ipc.Unavailable
+	}
 	if c.tokens >= MaxSessionTokens {
 		return nil, ipc.LimitReached
 	}
@@ -65,5 +71,6 @@ func (s *Service) issueToken(ctx context.Context, r *ipc.Request, q *wire.IssueT
 		return nil, err
 	}
 	c.tokens++
+	c.issued[q.App] = append(c.issued[q.App], token)
 	return &wire.IssueTokenReply{Token: token[:]}, nil
 }

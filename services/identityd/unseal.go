@@ -151,9 +151,12 @@ func (s *Service) openVault(ctx context.Context, c *session) error {
 }
 
 func (s *Service) mint(c *session, rights capability.TokenRights) (capability.Token, error) {
-	return s.task.MintToken(s.cfg.Authority, ipc.TokenSpec{
-		SID: c.sid, App: systemApp, Holder: s.task.ID(), Rights: rights,
-	})
+	return s.mintFor(c, systemApp, rights)
+}
+
+// mintFor mints a token of identityd's own that says which app it is about.
+func (s *Service) mintFor(c *session, app string, rights capability.TokenRights) (capability.Token, error) {
+	return s.task.MintToken(s.cfg.Authority, ipc.TokenSpec{SID: c.sid, App: app, Holder: s.task.ID(), Rights: rights})
 }
 
 // revoke drops a token of identityd's own. That a lock was quicker is fine.

@@ -17,6 +17,7 @@ func (s *Service) admin(m *wire.Mux) {
 	wire.On(m, wire.OpRemoveRoot, s.removeRoot)
 	wire.On(m, wire.OpUnsealKeys, s.unsealKeys)
 	wire.On(m, wire.OpSealKeys, s.sealKeys)
+	wire.On(m, wire.OpRemoveApp, s.removeApp)
 }
 
 // ownerOf reads whose keys a request of identityd is about.

@@ -39,6 +39,10 @@ func (s *Service) appKey(ctx context.Context, r *ipc.Request, q *wire.AppKeyRequ
 	if err != nil {
 		return nil, err
 	}
+	if q.IdAlone {
+		id := fileID(a.acct.rootKeys.names, a.app)
+		return &wire.AppKeyReply{KeyId: id[:]}, nil
+	}
 	_, err = s.ring(ctx, a, q.Create)
 	missing := errors.Is(err, ipc.NotFound)
 	if err != nil && !missing {

@@ -37,6 +37,7 @@ func New(t *ipc.Task, cfg Config) ipc.Service {
 	wire.On(&s.store, wire.OpList, s.list)
 	wire.On(&s.admin, wire.OpOpenVault, s.openVault)
 	wire.On(&s.admin, wire.OpForgetVault, s.forgetVault)
+	wire.On(&s.admin, wire.OpDropApp, s.dropApp)
 	return s
 }
 

@@ -1,6 +1,6 @@
 package vault
 
-// Op is a put or a delete that waits to become part of a batch. Its record is
+// Op is a put, a delete or a drop that waits to become part of a batch. Its record is
 // sealed already, under the sequence that it got when it arrived.
 type Op struct {
 	Kind     RecordKind
@@ -8,7 +8,7 @@ type Op struct {
 	Name     string
 	Sequence uint64
 	Usage    uint32 // bytes of name and value of a put
-	Sealed   []byte
+	Sealed   []byte // of a drop empty
 }
 
 // Plan decides, op by op in order of arrival, what a batch does to a vault. It
@@ -41,9 +41,12 @@ func (p *Plan) Room(op Op) bool {
 }
 
 // Admit takes the op into the batch, or answers why not: ErrNotFound for a
-// delete of a name that isn't there, ErrQuota, or ErrTooLarge for a batch that
-// is full. names is the index of the op's app.
+// delete of a name that isn't there and for a drop of nothing, ErrQuota, or
+// ErrTooLarge for a batch that is full. names is the index of the op's app.
 func (p *Plan) Admit(names *Names, op Op) error {
+	if op.Kind == Drop {
+		return p.admitDrop(names, op)
+	}
 	longest := MaxRecord
 	if op.Kind == Put {
 		longest = MaxLargeRecord
@@ -68,14 +71,41 @@ func (p *Plan) Admit(names *Names, op Op) error {
 	return nil
 }
 
+// admitDrop takes a drop: it ends whatever the app has at this place of the plan.
+func (p *Plan) admitDrop(names *Names, op Op) error {
+	c := change{names: names, record: Record{Kind: Drop, Key: op.Key, Sequence: op.Sequence}}
+	if !p.Room(op) {
+		return ErrTooLarge
+	}
+	app := p.usage(op.Key)
+	if app.Secrets == 0 {
+		return ErrNotFound
+	}
+	c.record.Usage, c.freed = uint32(app.Secrets), uint32(app.Bytes)
+	p.changes = append(p.changes, c)
+	p.bytes += c.record.segment()
+	return nil
+}
+
+// usage is what the app of that key uses at this place of the plan.
+func (p *Plan) usage(key KeyID) Usage {
+	app := p.index.Usage(key)
+	for _, before := range p.changes {
+		if before.record.Key == key {
+			app = before.upon(app)
+		}
+	}
+	return app
+}
+
 // holder answers the record that holds the op's name at this place of the plan.
 func (p *Plan) holder(names *Names, op Op) (sequence uint64, usage uint32) {
 	for i := len(p.changes) - 1; i >= 0; i-- {
 		c := &p.changes[i]
-		if c.record.Key != op.Key || c.name != op.Name {
+		if c.record.Key != op.Key || c.name != op.Name && c.record.Kind != Drop {
 			continue
 		}
-		if c.record.Kind == Delete {
+		if c.record.Kind != Put {
 			return 0, 0
 		}
 		return c.record.Sequence, c.record.Usage
@@ -90,12 +120,9 @@ func (p *Plan) holder(names *Names, op Op) (sequence uint64, usage uint32) {
 // fits says whether the put keeps the quotas. What does not grow always fits,
 // so that an app over a quota that was lowered can still replace its secrets.
 func (p *Plan) fits(c change) bool {
-	app, user := p.index.Usage(c.record.Key), p.index.Total()
+	app, user := p.usage(c.record.Key), p.index.Total()
 	for _, before := range p.changes {
 		user = before.upon(user)
-		if before.record.Key == c.record.Key {
-			app = before.upon(app)
-		}
 	}
 	return fits(app, c.upon(app), p.limits.AppSecrets, p.limits.AppBytes) &&
 		fits(user, c.upon(user), p.limits.UserSecrets, p.limits.UserBytes)
@@ -108,6 +135,10 @@ func fits(before, after Usage, secrets, bytes uint64) bool {
 
 // upon answers the usage after the change.
 func (c change) upon(u Usage) Usage {
+	if c.record.Kind == Drop {
+		u.Secrets -= uint64(c.record.Usage)
+		u.Bytes -= uint64(c.freed)
+	}
 	if c.record.Supersedes != 0 {
 		u.Secrets--
 		u.Bytes -= uint64(c.freed)
@@ -133,9 +164,12 @@ func (p *Plan) Records() []Record {
 func (p *Plan) Commit(offset func(i int) int64) {
 	for i, c := range p.changes {
 		p.index.add(c.record, offset(i))
-		if c.record.Kind == Put {
+		switch c.record.Kind {
+		case Put:
 			c.names.Set(c.name, c.record.Sequence)
-		} else {
+		case Drop:
+			c.names.Wipe()
+		default:
 			c.names.Remove(c.name)
 		}
 	}

@@ -63,6 +63,7 @@ var services = []service{
 		{10, "IssueToken", message{{1, "sid", uint64(sid)}, {2, "app", "notes"}, {3, "holder", uint64(300)}, {4, "rights", uint32(255)}}},
 		{11, "CreateRecovery", message{{1, "user", "alice"}, credential(2, "have", 3)}},
 		{12, "RemoveCredential", message{{1, "user", "alice"}, credential(2, "have", 1), {3, "kind", enum(2)}, {4, "anyway", true}}},
+		{13, "UninstallApp", message{{1, "sid", uint64(sid)}, {2, "app", "notes"}}},
 	}},
 	{"keymintd", []operation{
 		{1, "CreateRoot", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, protector(3, "protector", 1)}},
@@ -71,7 +72,8 @@ var services = []service{
 		{4, "RemoveRoot", one("user", "alice")},
 		{5, "UnsealKeys", message{protector(1, "protector", 1)}},
 		{6, "SealKeys", one("sid", uint64(sid))},
-		{16, "AppKey", one("create", true)},
+		{7, "RemoveApp", nil},
+		{16, "AppKey", message{{1, "create", true}, {2, "id_alone", true}}},
 		{17, "SealRecord", message{{1, "sequence", uint64(300)}, {2, "kind", uint32(1)}, {3, "name", "greeting"}, {4, "value", hexadecimal("hello")}}},
 		{18, "OpenRecord", message{{1, "sequence", uint64(300)}, {2, "kind", uint32(1)}, {3, "record", hexadecimal("sealed bytes")}}},
 		{19, "SealSegment", message{{1, "header", hexadecimal("header")}, {2, "body", hexadecimal("body")}}},
@@ -92,6 +94,7 @@ var services = []service{
 		{4, "List", one("after", "greeting")},
 		{5, "OpenVault", one("create", true)},
 		{6, "ForgetVault", one("user", "alice")},
+		{8, "DropApp", nil},
 	}},
 }
 
