@@ -73,6 +73,8 @@ var grammar = regexp.MustCompile(strings.NewReplacer(
 	`(?:rngd|statefsd|policyd|keymintd|identityd|keystore): ready`,
 	`identity: user created \(user=ID\)`,
 	`identity: credential (?:set|removed) \(user=ID, kind=(?:password|pin|recovery)\)`,
+	`identity: app uninstalled \(user=ID, app=ID\)`,
+	`keystore: head FAIL \(user=ID\)`,
 	`identity: session (?:start|unseal|lock|end) \(sid=NUMBER\)`,
 	`keystore: put \(app=ID, key=NAME\)`,
 }, `|`) + `)$`))

@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 )
@@ -35,7 +36,7 @@ func (d *desk) commit(ops ...Op) []error {
 	for _, op := range ops {
 		verdicts = append(verdicts, p.Admit(d.names[op.Key], op))
 	}
-	check := &Index{live: map[uint64]Live{}, keys: map[KeyID]Usage{}}
+	check := &Index{live: map[uint64]Live{}, keys: maps.Clone(d.index.keys)}
 	for s, l := range d.index.live {
 		check.live[s] = l
 	}
@@ -253,5 +254,31 @@ func TestAddRefusesAnotherLength(t *testing.T) {
 	}
 	if len(b.Segments()) != 0 || b.End() != NewVault(testID) {
 		t.Error("a refused segment was added")
+	}
+}
+
+// TestDrop: it ends what the app has at its place in the batch, of that app
+// alone, and gives back what that used.
+func TestDrop(t *testing.T) {
+	d := newDesk(t, Limits{AppSecrets: 2, UserSecrets: 3})
+	wantVerdicts(t, d.commit(d.op(Drop, keyA, "", 0)), ErrNotFound)
+	wantVerdicts(t, d.commit(d.op(Put, keyA, "a", 10), d.op(Put, keyB, "a", 7)), nil, nil)
+	wantVerdicts(t, d.commit(
+		d.op(Put, keyA, "b", 20), d.op(Put, keyA, "c", 1), d.op(Put, keyB, "b", 9), d.op(Put, keyB, "c", 1),
+		d.op(Drop, keyA, "", 0), d.op(Drop, keyA, "", 0), d.op(Delete, keyA, "a", 0),
+		d.op(Put, keyA, "a", 5), d.op(Put, keyB, "b", 9),
+	), nil, ErrQuota, ErrQuota, ErrQuota, nil, ErrNotFound, ErrNotFound, nil, nil)
+	if a, b, all := d.index.Usage(keyA), d.index.Usage(keyB), d.index.Total(); a != (Usage{1, 5}) || b != (Usage{2, 16}) || all != (Usage{3, 21}) {
+		t.Errorf("usage %v and %v, in sum %v", a, b, all)
+	}
+	if names, _ := d.names[keyA].Page("", 1000); !slices.Equal(names, []string{"a"}) {
+		t.Errorf("names %q", names)
+	}
+	if names, _ := d.names[keyB].Page("", 1000); !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("the other app's names %q", names)
+	}
+	wantVerdicts(t, d.commit(d.op(Drop, keyA, "", 0)), nil)
+	if a, n := d.index.Usage(keyA), d.names[keyA].Len(); a != (Usage{}) || n != 0 || len(d.index.Sequences(keyA)) != 0 {
+		t.Errorf("usage %v, %d names after the drop", a, n)
 	}
 }
