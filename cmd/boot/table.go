@@ -155,6 +155,7 @@ var control = Facet{Name: "control", Depth: 64, Parallel: 16, Raw: true, Ops: pl
 var files = []statefsd.Grant{
 	{Subject: KeyMintD, Pattern: "state:/keymint/device.salt", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
+	{Subject: KeyMintD, Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/*", Access: statefsd.List},
 	{Subject: KeyMintD, Pattern: "state:/*/*", Access: statefsd.List},

@@ -135,7 +135,7 @@ func refusal(err error, body []byte) error {
 	var place FaultDetail
 	var later LaterDetail
 	switch {
-	case (code == ipc.Damaged || code == ipc.IOError) && decode(body, &place) == nil:
+	case (code == ipc.Damaged || code == ipc.IOError || code == ipc.RolledBack) && decode(body, &place) == nil:
 		return &Fault{Code: code, File: place.File, Offset: place.Offset}
 	case code == ipc.TryLater && decode(body, &later) == nil:
 		return &Later{Seconds: later.Seconds}

@@ -23,7 +23,7 @@ func (s *Service) call(ctx context.Context, to ipc.Slot, op uint16, token *capab
 		return err
 	}
 	switch code {
-	case ipc.Damaged, ipc.IOError, ipc.NoSpace, ipc.Quota, ipc.LimitReached, ipc.TimedOut, ipc.Canceled:
+	case ipc.Damaged, ipc.RolledBack, ipc.IOError, ipc.NoSpace, ipc.Quota, ipc.LimitReached, ipc.TimedOut, ipc.Canceled:
 		return err
 	}
 	return &refused{code}

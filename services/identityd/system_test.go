@@ -28,6 +28,7 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 		return statefsd.New(task, statefsd.Config{Disk: files, Grants: []statefsd.Grant{
 			{Subject: "keymintd", Pattern: "state:/keymint/device.salt", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/*/*", Access: statefsd.List},
 			{Subject: "keymintd", Pattern: "state:/*/*/*", Access: statefsd.List},

@@ -229,6 +229,9 @@ func fileTag(root *secret.Bytes, file []byte) (tag [sha256.Size]byte) {
 	return tag
 }
 
+// headKey makes the key that a user's keys.head is wrapped under.
+func headKey(root *secret.Bytes) *secret.Bytes { return derive(root, "nexus root v2 keyhead") }
+
 // publicOf answers the public key of a seed (RFC 8032).
 func publicOf(seed *secret.Bytes) []byte {
 	var public [primitive.PublicSize]byte

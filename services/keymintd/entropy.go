@@ -37,6 +37,19 @@ func (e *entropy) forNonce(ctx context.Context) (*chance, error) {
 	return &c, nil
 }
 
+// chances are what one change of a file of keys needs at most.
+type chances [3]*chance
+
+// several answers pieces that nobody else gets. It parks.
+func (e *entropy) several(ctx context.Context) (c chances, err error) {
+	for i := range c {
+		if c[i], err = e.forNonce(ctx); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
 // fill fetches a block, or waits for another request that does.
 func (e *entropy) fill(ctx context.Context) error {
 	if e.filling {

@@ -13,6 +13,8 @@ var (
 	errWrongKey     = errors.New("keymintd: made under another key")
 	errNotAuthentic = errors.New("keymintd: not authentic")
 	errNoProtector  = errors.New("keymintd: no such protector")
+	errOlder        = errors.New("keymintd: older than keys.head says")
+	errHeadOlder    = errors.New("keymintd: keys.head is older than what it is about")
 )
 
 // damageAt is where a file is not what was written, in bytes from its start.

@@ -24,6 +24,7 @@ const (
 
 func userPrefix(user string) string { return "state:/identity/" + user + "/" }
 func rootPath(user string) string   { return userPrefix(user) + "root.keys" }
+func headPath(user string) string   { return userPrefix(user) + "keys.head" }
 func ringPrefix(user string) string { return userPrefix(user) + "apps/" }
 
 func ringPath(user string, id [KeyIDSize]byte) string {
@@ -62,6 +63,23 @@ func (f *files) read(ctx context.Context, path string, most int) ([]byte, error)
 func (f *files) replace(ctx context.Context, path string, data []byte) error {
 	var p wire.ReplaceFileReply
 	return passing(f.call(f.task.Detached(ctx), wire.OpReplaceFile, &wire.ReplaceFileRequest{Path: path, Data: data}, &p))
+}
+
+// write is a file that is to be made durable as a whole.
+type write struct {
+	path string
+	data []byte
+}
+
+// commit makes files durable, one after the other, until one fails. It needs no
+// key, so that nothing keeps it from the second once the first is written.
+func (f *files) commit(ctx context.Context, writes []write) error {
+	for _, w := range writes {
+		if err := f.replace(ctx, w.path, w.data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remove makes sure that there is no such file.
@@ -131,6 +149,8 @@ func faultIn(path string, err error) error {
 	switch {
 	case errors.As(err, &at):
 		return &wire.Fault{Code: ipc.Damaged, File: path, Offset: int64(at)}
+	case errors.Is(err, errOlder):
+		return &wire.Fault{Code: ipc.RolledBack, File: path}
 	case errors.Is(err, errVersion):
 		return ipc.Unsupported
 	case errors.Is(err, errWrongKey):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"nexus.internal/os/services/secret"
 )
@@ -36,6 +37,69 @@ type ringHead struct {
 	destroyed  bool   // the app was uninstalled; generation is the last one that there was
 	names      uint8  // of signing keys
 }
+
+// standing compares the generation of a file with the one that the head has of
+// it. A crash between the writes of the two leaves the head one behind; more
+// than that, and an older file, are copies. The error is errOlder or
+// errHeadOlder.
+func standing(file, head uint64) (behind bool, err error) {
+	switch {
+	case file < head:
+		return false, errOlder
+	case file > head && file-head > 1:
+		return false, errHeadOlder
+	}
+	return file > head, nil
+}
+
+// checkRoot compares the head with a root.keys of that checksum.
+func (h *keyHead) checkRoot(generation uint64, sum [sha256.Size]byte) (behind bool, err error) {
+	behind, err = standing(generation, h.generation)
+	if err == nil && !behind && sum != h.sum {
+		err = errOlder // Another copy's, of the same generation.
+	}
+	return behind, err
+}
+
+// find answers where the row of a ring is, or where it would be.
+func (h *keyHead) find(id [KeyIDSize]byte) (int, bool) {
+	return slices.BinarySearchFunc(h.rings, id, func(r ringHead, id [KeyIDSize]byte) int { return bytes.Compare(r.id[:], id[:]) })
+}
+
+// row answers the row of a ring. A ring that has none has not been made.
+func (h *keyHead) row(id [KeyIDSize]byte) (ringHead, bool) {
+	i, ok := h.find(id)
+	if !ok {
+		return ringHead{id: id}, false
+	}
+	return h.rings[i], true
+}
+
+// set puts a row in the place of the one that there may be.
+func (h *keyHead) set(r ringHead) {
+	if i, ok := h.find(r.id); ok {
+		h.rings[i] = r
+	} else {
+		h.rings = slices.Insert(h.rings, i, r)
+	}
+}
+
+// checkRing compares the head with the file of a ring. A ring without a row was
+// destroyed, or the head is a copy from before it was announced.
+func (h *keyHead) checkRing(id [KeyIDSize]byte, generation uint64) (behind bool, err error) {
+	row, known := h.row(id)
+	if !known {
+		return false, errOlder
+	}
+	behind, err = standing(generation, row.generation)
+	if err == nil && !behind && row.destroyed {
+		err = errOlder
+	}
+	return behind, err
+}
+
+// exists says whether the ring's file was written, and not destroyed since.
+func (r ringHead) exists() bool { return r.generation > 0 && !r.destroyed }
 
 func (h *keyHead) encode() *secret.Bytes {
 	plain := secret.New(bucketOf(keyHeadFixed+len(h.rings)*keyHeadRow, leastKeyHead, mostKeyHead))

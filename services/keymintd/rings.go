@@ -3,6 +3,7 @@ package keymintd
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"nexus.internal/os/ipc"
 )
@@ -29,68 +30,163 @@ func (s *Service) ring(ctx context.Context, a access, create bool) (*ring, error
 	return r, err
 }
 
-// loaded answers the ring that is in memory, or reads it. The caller has the
-// ring's lock, and has just seen that the session is not sealed.
+// loaded answers the ring that is in memory, or reads it and compares it with
+// keys.head. The caller has the ring's lock, and has just seen that the session
+// is not sealed.
 func (s *Service) loaded(ctx context.Context, a access) (*ring, error) {
 	acct := a.acct
 	if r := acct.rings[a.app]; r != nil {
 		return r, nil
 	}
 	id := fileID(acct.rootKeys.names, a.app)
-	path := ringPath(acct.user, id)
-	file, err := s.files.read(ctx, path, maxRingFile)
-	if acct.wiped {
-		return nil, ipc.Sealed
+	file, err := s.files.read(ctx, ringPath(acct.user, id), maxRingFile)
+	if err != nil && !errors.Is(err, ipc.NotFound) {
+		return nil, faultIn(ringPath(acct.user, id), err)
+	}
+	h, headErr := s.head(ctx, a)
+	if headErr != nil {
+		return nil, headErr
 	}
 	if err != nil {
-		return nil, faultIn(path, err)
+		return nil, acct.absent(h, id)
 	}
-	r, err := openRing(acct.rootKeys.rings, acct.rootKeys.names, acct.owner, id, file)
+	r, behind, err := acct.openRing(h, id, file)
 	if err != nil {
-		return nil, faultIn(path, err)
+		return nil, err
 	}
 	acct.rings[a.app] = r
+	if behind {
+		s.catchUp(ctx, a, id)
+	}
 	if a.sealed {
 		return nil, ipc.Sealed
 	}
-	return r, nil
+	return acct.rings[a.app], nil
+}
+
+// absent is what it means that statefsd knows no such file of a ring.
+func (a *account) absent(h *keyHead, id [KeyIDSize]byte) error {
+	if row, _ := h.row(id); row.exists() {
+		return faultIn(ringPath(a.user, id), damageAt(0))
+	}
+	return ipc.NotFound
+}
+
+// openRing reads the file of a ring, and compares it with keys.head, which may
+// be one generation behind.
+func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring, behind bool, err error) {
+	path := ringPath(a.user, id)
+	r, err = openRing(a.rootKeys.rings, a.rootKeys.names, a.owner, id, file)
+	if err != nil {
+		return nil, false, faultIn(path, err)
+	}
+	if behind, err = h.checkRing(id, r.generation); err != nil {
+		r.wipe()
+		return nil, false, a.older(path, err)
+	}
+	return r, behind, nil
+}
+
+// head reads keys.head. It returns ipc.Sealed if the keys were wiped meanwhile.
+func (s *Service) head(ctx context.Context, a access) (*keyHead, error) {
+	path := headPath(a.acct.user)
+	file, err := s.mustRead(ctx, path, maxKeyHeadFile)
+	if a.acct.wiped {
+		return nil, ipc.Sealed
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, err := openKeyHead(a.acct.rootKeys.head, a.acct.owner, file)
+	return h, faultIn(path, err)
+}
+
+// catchUp brings keys.head up to a ring that was written before a crash kept
+// the head from it. The ring is good without it, and the next change, or who
+// reads the ring next, tries again.
+func (s *Service) catchUp(ctx context.Context, a access, id [KeyIDSize]byte) {
+	lock := headLock(a.acct.user)
+	if s.locks.take(ctx, lock, a.over) != nil {
+		return
+	}
+	defer s.locks.release(lock)
+	c, err := s.entropy.forNonce(ctx)
+	if err != nil {
+		return
+	}
+	h, err := s.head(ctx, a)
+	if err != nil || a.acct.rings[a.app] == nil {
+		return
+	}
+	h.set(a.acct.rings[a.app].row(id))
+	_ = s.files.commit(ctx, []write{a.acct.sealHead(c, h)})
+}
+
+func (a *account) sealHead(c *chance, h *keyHead) write {
+	return write{headPath(a.user), sealKeyHead(a.rootKeys.head, c, a.owner, h)}
 }
 
 // makeRing makes an app's ring. The caller has the ring's lock and was told by
 // statefsd that there is none.
 func (s *Service) makeRing(ctx context.Context, a access) (*ring, error) {
-	if err := s.roomForRing(ctx, a); err != nil {
+	lock := headLock(a.acct.user)
+	if err := s.locks.take(ctx, lock, a.over); err != nil {
 		return nil, err
 	}
-	defer s.locks.release(a.acct.user + "/")
+	defer s.locks.release(lock)
 	data, err := s.entropy.forKey(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := newRing(a.app, data)
-	if err := s.store(ctx, a, r); err != nil {
+	if err := s.first(ctx, a, r); err != nil {
 		r.wipe()
 		return nil, err
 	}
 	return s.visible(a, r)
 }
 
-// roomForRing takes the lock of the number of the user's rings, if there may
-// be one more.
-func (s *Service) roomForRing(ctx context.Context, a access) error {
-	user := a.acct.user
-	if err := s.locks.take(ctx, user+"/", a.over); err != nil {
+// first makes the first ring of an app durable, or the first one since its last
+// one was destroyed. The caller has the lock of keys.head.
+func (s *Service) first(ctx context.Context, a access, r *ring) error {
+	c, err := s.entropy.several(ctx)
+	if err != nil {
 		return err
 	}
-	apps := 0
-	err := s.files.each(ctx, ringPrefix(user), func(string) error { apps++; return nil })
-	if err == nil && apps >= s.limits.Apps {
-		err = ipc.LimitReached
-	}
+	h, err := s.roomForRing(ctx, a)
 	if err != nil {
-		s.locks.release(user + "/")
+		return err
 	}
-	return err
+	if a.acct.wiped {
+		return ipc.Sealed
+	}
+	row, _ := h.row(fileID(a.acct.rootKeys.names, a.app))
+	r.generation = row.generation + 1
+	return s.store(ctx, a, h, c, r)
+}
+
+// roomForRing answers keys.head if the user may have a ring of the app's. Rows
+// that a crash has left without a ring make room. The caller has the lock of
+// keys.head.
+func (s *Service) roomForRing(ctx context.Context, a access) (*keyHead, error) {
+	h, err := s.head(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	_, known := h.row(fileID(a.acct.rootKeys.names, a.app))
+	if known || len(h.rings) < s.limits.Apps {
+		return h, nil
+	}
+	there := make(map[string]bool)
+	err = s.files.each(ctx, ringPrefix(a.acct.user), func(path string) error { there[path] = true; return nil })
+	if err != nil {
+		return nil, err
+	}
+	h.rings = slices.DeleteFunc(h.rings, func(r ringHead) bool { return r.generation == 0 && !there[ringPath(a.acct.user, r.id)] })
+	if len(h.rings) >= s.limits.Apps {
+		return nil, ipc.LimitReached
+	}
+	return h, nil
 }
 
 // change builds the ring that edit makes of the app's ring, makes it durable,
@@ -111,11 +207,11 @@ func (s *Service) change(ctx context.Context, a access, edit func(next *ring) er
 	}
 	next := now.clone()
 	next.generation++
-	if err := edit(next); err != nil {
-		next.wipe()
-		return err
+	err = edit(next)
+	if err == nil {
+		err = s.changed(ctx, a, next)
 	}
-	if err := s.store(ctx, a, next); err != nil {
+	if err != nil {
 		next.wipe()
 		return err
 	}
@@ -123,24 +219,63 @@ func (s *Service) change(ctx context.Context, a access, edit func(next *ring) er
 	return err
 }
 
-// store makes a ring durable. If the write fails, what is in memory may not be
-// what the disk holds, and is dropped.
-func (s *Service) store(ctx context.Context, a access, r *ring) error {
-	c, err := s.entropy.forNonce(ctx)
+// changed makes the next generation of a ring durable. Of the one before, whose
+// row the head has, nothing but its generation is asked.
+func (s *Service) changed(ctx context.Context, a access, next *ring) error {
+	lock := headLock(a.acct.user)
+	if err := s.locks.take(ctx, lock, a.over); err != nil {
+		return err
+	}
+	defer s.locks.release(lock)
+	c, err := s.entropy.several(ctx)
 	if err != nil {
 		return err
 	}
-	acct := a.acct
-	if acct.wiped || a.sealed {
+	h, err := s.head(ctx, a)
+	if err != nil {
+		return err
+	}
+	id := fileID(a.acct.rootKeys.names, next.app)
+	if _, err := h.checkRing(id, next.generation-1); err != nil {
+		return a.acct.older(ringPath(a.acct.user, id), err)
+	}
+	return s.store(ctx, a, h, c, next)
+}
+
+// store makes a ring durable, and the head that is about it. If a write fails,
+// what is in memory may not be what the disk holds, and is dropped. The caller
+// has the locks of both.
+func (s *Service) store(ctx context.Context, a access, h *keyHead, c chances, r *ring) error {
+	if a.acct.wiped || a.sealed {
 		return ipc.Sealed
 	}
-	id := fileID(acct.rootKeys.names, r.app)
-	path := ringPath(acct.user, id)
-	if err := s.files.replace(ctx, path, sealRing(acct.rootKeys.rings, c, acct.owner, id, r)); err != nil {
-		acct.drop(r.app)
+	if err := s.files.commit(ctx, a.acct.writes(h, c, r)); err != nil {
+		a.acct.drop(r.app)
 		return err
 	}
 	return nil
+}
+
+// writes answers what makes a ring durable: the head after the ring that it is
+// about. Before it the ring is announced, or the head catches up, if need be: it
+// must never be two generations behind.
+func (a *account) writes(h *keyHead, c chances, r *ring) []write {
+	var writes []write
+	id := fileID(a.rootKeys.names, r.app)
+	before := r.generation - 1
+	if row, known := h.row(id); !known || row.generation < before {
+		row.generation = before
+		h.set(row)
+		writes = append(writes, a.sealHead(c[0], h))
+	}
+	writes = append(writes, write{ringPath(a.user, id), sealRing(a.rootKeys.rings, c[1], a.owner, id, r)})
+	h.set(r.row(id))
+	return append(writes, a.sealHead(c[2], h))
+}
+
+// row is what keys.head says of a ring.
+func (r *ring) row(id [KeyIDSize]byte) ringHead {
+	return ringHead{id: id, generation: r.generation, names: uint8(len(r.names()))}
 }
 
 // visible puts a durable ring in the place of the one before. Keys that were

@@ -162,14 +162,18 @@ func (k *rootKeys) open(of owner, p protector, salt []byte) (*secret.Bytes, erro
 	return root, nil
 }
 
-// keep removes every entry whose id is not among ids. It changes nothing and
-// returns errNoProtector if one of the ids is not there.
-func (k *rootKeys) keep(ids []uint64) error {
+// has says whether there is an entry of every one of those ids.
+func (k *rootKeys) has(ids []uint64) bool {
 	for _, id := range ids {
 		if _, ok := k.find(id); !ok {
-			return errNoProtector
+			return false
 		}
 	}
+	return true
+}
+
+// keep removes every entry whose id is not among ids. The file is still to be
+// sealed.
+func (k *rootKeys) keep(ids []uint64) {
 	k.entries = slices.DeleteFunc(k.entries, func(e rootEntry) bool { return !slices.Contains(ids, e.id) })
-	return nil
 }

@@ -22,6 +22,7 @@ type account struct {
 type subkeys struct {
 	rings *secret.Bytes // wraps rings
 	names *secret.Bytes // names their files
+	head  *secret.Bytes // wraps keys.head
 	chain *sealer       // seals the vault's segments
 }
 
@@ -31,6 +32,7 @@ func deriveSubkeys(root *secret.Bytes) subkeys {
 	return subkeys{
 		rings: derive(root, "nexus root v1 rings"),
 		names: derive(root, "nexus root v1 names"),
+		head:  headKey(root),
 		chain: newSealer(chain, "nexus segment v1"),
 	}
 }
@@ -39,6 +41,7 @@ func (a *account) wipe() {
 	a.wiped = true
 	a.rootKeys.rings.Wipe()
 	a.rootKeys.names.Wipe()
+	a.rootKeys.head.Wipe()
 	a.rootKeys.chain.wipe()
 	for app, r := range a.rings {
 		r.wipe()
@@ -135,8 +138,8 @@ func (a access) over() error {
 
 // locks let one request at a time change a file, whatever sessions and
 // accounts come and go meanwhile. The keys are "user" for root.keys,
-// "user/app" for a ring, and "user/" for the number of rings; who needs two
-// takes them in the order "user/app", "user/".
+// "user/app" for a ring, and "user/" for keys.head; who needs two takes that of
+// keys.head last.
 type locks struct {
 	task    *ipc.Task
 	held    map[string]bool
@@ -161,6 +164,26 @@ func (l *locks) take(ctx context.Context, key string, over func() error) error {
 	l.held[key] = true
 	return nil
 }
+
+// takeRoot takes the locks of a user's root.keys and keys.head.
+func (l *locks) takeRoot(ctx context.Context, user string) error {
+	if err := l.take(ctx, user, nil); err != nil {
+		return err
+	}
+	if err := l.take(ctx, headLock(user), nil); err != nil {
+		l.release(user)
+		return err
+	}
+	return nil
+}
+
+// releaseRoot gives back what takeRoot took.
+func (l *locks) releaseRoot(user string) {
+	l.release(headLock(user))
+	l.release(user)
+}
+
+func headLock(user string) string { return user + "/" }
 
 // takeRing takes the lock of a ring, unless so many requests wait for it that
 // one app would keep others from being served.

@@ -66,6 +66,7 @@ const adminRights = capability.AllTokenRights
 var allFiles = []statefsd.Grant{
 	{Subject: "keymintd", Pattern: "state:/keymint/device.salt", Access: statefsd.Write},
 	{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
+	{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 	{Subject: "keymintd", Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
 	{Subject: "keymintd", Pattern: "state:/*", Access: statefsd.List},
 	{Subject: "keymintd", Pattern: "state:/*/*", Access: statefsd.List},

@@ -110,6 +110,7 @@ func start(s *system, limits vault.Limits) *system {
 			{Subject: "keystored", Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/keymint/device.salt", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
 		}})
 	})
