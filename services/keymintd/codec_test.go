@@ -232,11 +232,11 @@ func TestWipeTakesEverything(t *testing.T) {
 
 func TestLimitsDefault(t *testing.T) {
 	for in, want := range map[Limits]Limits{
-		{}:                           {MaxSigningKeys, MaxApps},
-		{SigningKeys: -1, Apps: -1}:  {MaxSigningKeys, MaxApps},
-		{SigningKeys: 33, Apps: 129}: {MaxSigningKeys, MaxApps},
-		{SigningKeys: 32, Apps: 128}: {32, 128},
-		{SigningKeys: 1, Apps: 2}:    {1, 2},
+		{}: {MaxSigningKeys, MaxUserKeys, MaxApps},
+		{SigningKeys: -1, UserSigningKeys: -1, Apps: -1}:   {MaxSigningKeys, MaxUserKeys, MaxApps},
+		{SigningKeys: 33, UserSigningKeys: 513, Apps: 129}: {MaxSigningKeys, MaxUserKeys, MaxApps},
+		{SigningKeys: 32, UserSigningKeys: 512, Apps: 128}: {32, 512, 128},
+		{SigningKeys: 1, UserSigningKeys: 3, Apps: 2}:      {1, 3, 2},
 	} {
 		if got := in.withDefaults(); got != want {
 			t.Errorf("%+v became %+v, want %+v", in, got, want)

@@ -14,6 +14,7 @@ var (
 	errNotAuthentic = errors.New("keymintd: not authentic")
 	errNoProtector  = errors.New("keymintd: no such protector")
 	errOlder        = errors.New("keymintd: older than keys.head says")
+	errDestroyed    = errors.New("keymintd: destroyed, as keys.head says")
 	errHeadOlder    = errors.New("keymintd: keys.head is older than what it is about")
 )
 

@@ -34,7 +34,7 @@ type keyHead struct {
 type ringHead struct {
 	id         [KeyIDSize]byte
 	generation uint64 // 0: announced, and perhaps not written yet
-	destroyed  bool   // the app was uninstalled; generation is the last one that there was
+	destroyed  bool   // the app was uninstalled; generation is the last one that there can have been
 	names      uint8  // of signing keys
 }
 
@@ -85,17 +85,36 @@ func (h *keyHead) set(r ringHead) {
 }
 
 // checkRing compares the head with the file of a ring. A ring without a row was
-// destroyed, or the head is a copy from before it was announced.
+// destroyed, or the head is a copy from before it was announced. errDestroyed
+// says that a crash kept keymintd from removing the file, or that somebody put it
+// back: either way there is no such ring.
 func (h *keyHead) checkRing(id [KeyIDSize]byte, generation uint64) (behind bool, err error) {
 	row, known := h.row(id)
 	if !known {
 		return false, errOlder
 	}
-	behind, err = standing(generation, row.generation)
-	if err == nil && !behind && row.destroyed {
-		err = errOlder
+	if row.destroyed && (generation == row.generation || generation+1 == row.generation) {
+		return false, errDestroyed
 	}
-	return behind, err
+	return standing(generation, row.generation)
+}
+
+// destroy notes that there must be no such ring any more. Its file may be one
+// generation ahead of its row.
+func (h *keyHead) destroy(id [KeyIDSize]byte) {
+	if row, known := h.row(id); known && !row.destroyed {
+		h.set(ringHead{id: id, generation: row.generation + 1, destroyed: true})
+	}
+}
+
+// signingKeys counts those of all rings but one.
+func (h *keyHead) signingKeys(but [KeyIDSize]byte) (n int) {
+	for _, r := range h.rings {
+		if r.id != but {
+			n += int(r.names)
+		}
+	}
+	return n
 }
 
 // exists says whether the ring's file was written, and not destroyed since.

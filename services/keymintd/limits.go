@@ -7,6 +7,7 @@ const (
 	MaxProtectors  = 4    // protectors of one user
 	MaxApps        = 128  // apps of one user that have keys
 	MaxSigningKeys = 32   // signing keys of one app
+	MaxUserKeys    = 512  // signing keys of one user
 	MaxKeyName     = 64   // bytes of a signing key's name
 	MaxMessage     = 4096 // bytes of a message to sign
 	MaxName        = 256  // bytes of a name in a record
@@ -42,14 +43,16 @@ const (
 // Limits are the counts that boot may make smaller. A zero field, or one that
 // is larger than the constant, means the constant.
 type Limits struct {
-	SigningKeys int // of one app
-	Apps        int // of one user
+	SigningKeys     int // of one app
+	UserSigningKeys int // of one user
+	Apps            int // of one user
 }
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		SigningKeys: bounded(l.SigningKeys, MaxSigningKeys),
-		Apps:        bounded(l.Apps, MaxApps),
+		SigningKeys:     bounded(l.SigningKeys, MaxSigningKeys),
+		UserSigningKeys: bounded(l.UserSigningKeys, MaxUserKeys),
+		Apps:            bounded(l.Apps, MaxApps),
 	}
 }
 

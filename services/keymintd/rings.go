@@ -82,6 +82,9 @@ func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring
 	}
 	if behind, err = h.checkRing(id, r.generation); err != nil {
 		r.wipe()
+		if errors.Is(err, errDestroyed) {
+			return nil, false, ipc.NotFound
+		}
 		return nil, false, a.older(path, err)
 	}
 	return r, behind, nil
@@ -166,8 +169,8 @@ func (s *Service) first(ctx context.Context, a access, r *ring) error {
 }
 
 // roomForRing answers keys.head if the user may have a ring of the app's. Rows
-// that a crash has left without a ring make room. The caller has the lock of
-// keys.head.
+// that a crash has left without a ring make room, and if need be one of a ring
+// that was destroyed. The caller has the lock of keys.head.
 func (s *Service) roomForRing(ctx context.Context, a access) (*keyHead, error) {
 	h, err := s.head(ctx, a)
 	if err != nil {
@@ -182,10 +185,16 @@ func (s *Service) roomForRing(ctx context.Context, a access) (*keyHead, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.rings = slices.DeleteFunc(h.rings, func(r ringHead) bool { return r.generation == 0 && !there[ringPath(a.acct.user, r.id)] })
-	if len(h.rings) >= s.limits.Apps {
+	absent := func(r ringHead) bool { return !there[ringPath(a.acct.user, r.id)] }
+	h.rings = slices.DeleteFunc(h.rings, func(r ringHead) bool { return r.generation == 0 && absent(r) })
+	if len(h.rings) < s.limits.Apps {
+		return h, nil
+	}
+	i := slices.IndexFunc(h.rings, func(r ringHead) bool { return r.destroyed && absent(r) })
+	if i < 0 {
 		return nil, ipc.LimitReached
 	}
+	h.rings = slices.Delete(h.rings, i, i+1)
 	return h, nil
 }
 
@@ -238,6 +247,10 @@ func (s *Service) changed(ctx context.Context, a access, next *ring) error {
 	id := fileID(a.acct.rootKeys.names, next.app)
 	if _, err := h.checkRing(id, next.generation-1); err != nil {
 		return a.acct.older(ringPath(a.acct.user, id), err)
+	}
+	row, _ := h.row(id)
+	if n := len(next.names()); n > int(row.names) && h.signingKeys(id)+n > s.limits.UserSigningKeys {
+		return ipc.LimitReached
 	}
 	return s.store(ctx, a, h, c, next)
 }

@@ -104,7 +104,7 @@ func bootWith(t *testing.T, r *rig.Rig, d disk.Disk, chance *testChance, limits 
 	task := r.Task(ipc.TaskSpec{Name: "keymintd", Marks: []string{"keymintd:"}, Guards: true})
 	admin := r.Endpoint(task, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
 		{Code: wire.OpCreateRoot}, {Code: wire.OpAddProtector}, {Code: wire.OpKeepProtectors},
-		{Code: wire.OpRemoveRoot}, {Code: wire.OpUnsealKeys, Need: capability.Seal}, {Code: wire.OpSealKeys},
+		{Code: wire.OpRemoveRoot}, {Code: wire.OpUnsealKeys, Need: capability.Seal}, {Code: wire.OpSealKeys}, {Code: wire.OpRemoveApp, Need: capability.Seal},
 		{Code: wire.OpAppKey},
 	}})
 	vault := r.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Takes: true, Ops: needing(capability.Put|capability.Get,
