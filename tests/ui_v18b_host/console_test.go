@@ -77,6 +77,7 @@ var grammar = regexp.MustCompile(strings.NewReplacer(
 	`keystore: head FAIL \(user=ID\)`,
 	`identity: session (?:start|unseal|lock|end) \(sid=NUMBER\)`,
 	`keystore: put \(app=ID, key=NAME\)`,
+	`keystore: tail dropped \(user=ID, bytes=NUMBER, kept=state:/identity/ID/vault\.kv\.tail-NUMBER\)`,
 }, `|`) + `)$`))
 
 // check fails the test for a line that no service would print, and for one
