@@ -132,6 +132,7 @@ func TestDamageFailsUnseal(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct{ name, says string }{
 		{"state/identity/alice/root.keys", "standard input:10: unseal: "},
+		{"state/identity/alice/keys.head", "standard input:10: unseal: "},
 		{"state/identity/alice/vault.kv", "standard input:10: unseal: "},
 		{"state/identity/alice/vault.head", "standard input:10: unseal: "},
 		{"state/identity/alice/apps/*.ring", "standard input:12: get: "},
@@ -186,7 +187,7 @@ func TestLostRing(t *testing.T) {
 	}
 	before := s.snapshot("os")
 	s.boot(openBob + readBob + openAlice + "fails damaged get alice/notes greeting\nfails damaged list alice/mail\n" +
-		"fails not-found sign alice/mail signing message\nfails damaged put alice/notes greeting value\nfails damaged del alice/notes other\n")
+		"fails damaged sign alice/mail signing message\nfails damaged put alice/notes greeting value\nfails damaged del alice/notes other\n")
 	s.same("os", before, "boot", guessesFile)
 }
 

@@ -79,7 +79,7 @@ func TestDamage(t *testing.T) {
 		{"before the head", flip(kv, offsets[1]+80), head, false, kvState, offsets[1]},
 		{"in the first header", flip(kv, 8), head, false, kvState, 0},
 		{"beyond the head, before a later batch", flip(kv, offsets[2]+80), head, false, kvState, offsets[2]},
-		{"cut before the head", kv[:offsets[1]], head, false, kvState, offsets[1]},
+		{"cut before the head", kv[:offsets[1]-1], head, false, kvState, offsets[0]},
 		{"empty", []byte{}, head, false, kvState, 0},
 		{"gone", nil, head, false, kvState, 0},
 		{"gone while creating", nil, head, true, kvState, 0},

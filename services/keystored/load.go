@@ -121,6 +121,8 @@ func (s *service) replay(ctx context.Context, req *ipc.Request, v *userVault, da
 	switch {
 	case errors.As(err, &d) && head == nil:
 		return result, v.headDamaged() // More than a new vault, and no head.
+	case errors.As(err, &d) && d.Older:
+		return result, &wire.Fault{Code: ipc.RolledBack, File: v.path, Offset: d.Offset}
 	case errors.As(err, &d):
 		return result, v.damaged(d.Offset)
 	case err != nil:

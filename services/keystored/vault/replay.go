@@ -145,7 +145,7 @@ func (r *Replay) Opened(body []byte) {
 		return
 	}
 	if reason := r.follow(); reason != "" {
-		r.damaged(r.want.Offset, reason)
+		r.refuse(reason)
 		return
 	}
 	records, err := DecodeBody(body)
@@ -155,7 +155,7 @@ func (r *Replay) Opened(body []byte) {
 	}
 	for _, record := range records {
 		if reason := r.apply(record); reason != "" {
-			r.damaged(r.want.Offset, reason)
+			r.refuse(reason)
 			return
 		}
 	}
@@ -288,14 +288,18 @@ func (r *Replay) advance() {
 	switch {
 	case r.end == *r.head:
 		r.covered = true
-	case r.end.Length >= r.head.Length:
+	case r.end.Sequence >= r.head.Sequence:
 		r.damaged(r.want.Offset, "another segment than the head says")
 	}
 }
 
-// finish ends the reading at the end of the file or before a torn tail.
+// finish ends the reading at the end of the file or before a torn tail. A file
+// that is good to its last byte and does not come as far as the head was good
+// once, before a compaction too: an older copy.
 func (r *Replay) finish() {
 	switch {
+	case !r.covered && r.bad < 0 && r.missing == 0:
+		r.older(int64(r.end.Length), "ends before the head")
 	case !r.covered:
 		r.damaged(int64(r.end.Length), "shorter than the head says")
 	case r.missing > 0:
@@ -304,12 +308,26 @@ func (r *Replay) finish() {
 	r.done = true
 }
 
+// refuse says why the wanted segment, which is authentic, cannot be there.
+func (r *Replay) refuse(reason string) {
+	if reason == anotherVault && r.head != nil {
+		r.older(r.want.Offset, reason)
+	} else {
+		r.damaged(r.want.Offset, reason)
+	}
+}
+
+func (r *Replay) older(offset int64, reason string) {
+	r.done = true
+	r.err = &Damage{Offset: offset, Reason: reason, Older: true}
+}
+
 func (r *Replay) damaged(offset int64, reason string) {
 	r.done = true
 	r.err = &Damage{Offset: offset, Reason: reason}
 }
 
-// Result answers the vault, or the error: ErrDamaged or ErrVersion. It may be
+// Result answers the vault, or the error: ErrDamaged, ErrOlder or ErrVersion. It may be
 // asked once Next has answered false.
 func (r *Replay) Result() (Result, error) {
 	if r.err != nil {

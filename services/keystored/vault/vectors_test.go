@@ -68,7 +68,9 @@ func class(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
-	case errors.As(err, &d):
+	case errors.As(err, &d) && errors.Is(err, ErrOlder):
+		return fmt.Sprintf("older@%d", d.Offset)
+	case errors.As(err, &d) && errors.Is(err, ErrDamaged):
 		return fmt.Sprintf("damaged@%d", d.Offset)
 	}
 	for name, target := range map[string]error{

@@ -241,11 +241,13 @@ def vaults():
     for name, data, at in [
         ("before-later-batch", flipped(f.data, o[3] + 80), o[3]),
         ("before-head", flipped(f.data, o[1] + 80), o[1]),
-        ("cut-before-head", f.data[:o[1]], o[1]),
         ("cut-in-head-segment", f.data[:o[2] - 1], o[1]),
         ("empty", b"", 0),
     ]:
         vector("vault-" + name, "vault", f"damaged@{at}", data, head=head)
+    vector("vault-cut-before-head", "vault", f"older@{o[1]}", f.data[:o[1]], head=head)
+    vector("vault-older-by-one-batch", "vault", f"older@{o[3]}", f.data[:o[3]], head=golden()[0].head())
+    vector("vault-older-with-bad-bytes", "vault", f"damaged@{o[3]}", f.data[:o[3]] + bytes(100), head=golden()[0].head())
     vector("vault-version", "vault", "version", header(1, 1, 0, 296, VAULT, version=1) + f.data[72:], head=head)
     other = File().segment(body(BASE)).segment(body(PUT1, record(1, B, 2, 0, 4352, b"another-x!")))
     vector("vault-other-history", "vault", "damaged@368", other.data, head=head)
@@ -348,7 +350,10 @@ def compactions():
     vector("vault-compacted-old-head", "vault", "ok", f.data, says + "64", old_head)
     vector("vault-compacted-head-just-before", "vault", "ok", f.data, says + "64", old.head())
     first = f.head()
+    vector("vault-from-before-a-compaction", "vault", f"older@{len(old.data)}", old.data, head=first)
+    vector("vault-from-before-a-compaction-cut", "vault", f"damaged@{old.offsets[3]}", old.data[:-1], head=first)
     f.segment(body(PUT7))
+    vector("vault-older-than-the-newest-batch", "vault", "older@368", f.data[:368], head=f.head())
     vector("vault-compacted-then-more", "vault", "ok", f.data, "live=2 secrets=2 bytes=17 last=7 end=6/6/736 since=1", first)
     other, _ = golden()
     other.chain = CHAIN
@@ -400,18 +405,18 @@ def other_vaults():
         return File(vault=vault).segment(body(base(0, 0, vault))).segment(body(PUT1, PUT2))
 
     own, other = story(VAULT), story(OTHER)
-    vector("vault-of-another", "vault", "damaged@0", other.data, head=own.head())
-    vector("vault-first-segment-of-another", "vault", "damaged@0", other.data[:368] + own.data[368:], head=own.head())
+    vector("vault-of-another", "vault", "older@0", other.data, head=own.head())
+    vector("vault-first-segment-of-another", "vault", "older@0", other.data[:368] + own.data[368:], head=own.head())
     vector("vault-later-segment-of-another", "vault", "damaged@368", own.data[:368] + other.data[368:], head=own.head())
     mixed = File(vault=VAULT).segment(body(base(0, 0, OTHER)))
-    vector("vault-base-of-another", "vault", "damaged@0", mixed.data, head=mixed.head())
+    vector("vault-base-of-another", "vault", "older@0", mixed.data, head=mixed.head())
     other.segment(body(PUT5))  # So that the chain alone does not tell.
     new = File(other).segment(body(base(5, 2, OTHER), PUT2, record(1, A, 5, 0, 12, b"sealed-three")))
-    vector("vault-compaction-of-another", "vault", "damaged@0", new.data, head=own.head())
+    vector("vault-compaction-of-another", "vault", "older@0", new.data, head=own.head())
 
 
 print("""# Vectors of docs/spec/vault.md, written by vectors.py. A block is: name, kind,
-# expect (ok, torn@offset, damaged@offset, or a class of error), says (what was
+# expect (ok, torn@offset, damaged@offset, older@offset, or a class of error), says (what was
 # read), head (of a vault), data. Hexadecimal.""")
 for write in headers, bodies, heads, vaults, drops, salvaged, other_vaults, large_ones, one_batch, without_head, rules, compactions:
     write()
