@@ -236,6 +236,7 @@ def opened(path, under, ad, wrapped, at=0):
 
 
 def read_root(files, user, protector, auth, salt):
+    """The root key, and what keys.head is compared with."""
     path = f"state/identity/{user['id'].decode()}/root.keys"
     if path not in files:
         raise Fault("damaged", path, 0, "missing")
@@ -266,7 +267,62 @@ def read_root(files, user, protector, auth, salt):
         raise Fault("not-found", path)
     if hmac256(derive(root, "nexus root v2 file"), data[:-64]) != data[-64:-32]:
         f.fail(len(data) - 64, "tag")
-    return root
+    return root, int.from_bytes(data[22:30], "little"), hashlib.sha256(data).digest()
+
+
+def read_key_head(files, user, root, generation, sum_):
+    """What generation each ring has at least, by file id, of those that exist; it has been compared with root.keys."""
+    root_path = f"state/identity/{user['id'].decode()}/root.keys"
+    path = root_path[:-9] + "keys.head"
+    if path not in files:
+        raise Fault("damaged", path, 0, "missing")
+    data = files[path]
+    if len(data) > 73 + 4096:
+        raise Fault("damaged", path, 73 + 4096, "longer")
+    plain = opened(path, derive(root, "nexus root v2 keyhead"), wrap_ad(user, b"keyhead", bytes(16)), data)
+    try:
+        head, sum_of, rows = key_head_of(File(path, plain))
+    except Fault as fault:  # Inside a wrap there is one place.
+        raise Fault("damaged", path, 57, str(fault)) from None
+    compare(root_path, path, generation, head)
+    if generation == head and sum_ != sum_of:
+        raise Fault("rolled-back", root_path, 0, "another one of this generation")
+    return path, rows
+
+
+def key_head_of(f):
+    f.must(f.number(1) == 1, "version")
+    generation, sum_, rows, last = f.number(8), f.take(32), {}, b""
+    f.must(generation >= 1, "generation")
+    count = f.number(1)
+    f.must(count <= 128, "rows")
+    for _ in range(count):
+        name, at_least, flags, keys = f.take(16), f.number(8), f.number(1), f.number(1)
+        f.must(name > last and flags <= 1 and keys <= (32 if at_least and not flags else 0), "row")
+        rows[name], last = (at_least, flags == 1), name
+    f.must(padded(f, 256, 4096), "padding")
+    return generation, sum_, rows
+
+
+def compare(path, head_path, generation, head):
+    """A file's generation with the one that keys.head says."""
+    if generation < head:
+        raise Fault("rolled-back", path, 0, f"generation {generation}, and keys.head says {head}")
+    if generation > head + 1:
+        raise Fault("rolled-back", head_path, 0, f"it says {head}, and {path} is of generation {generation}")
+
+
+def compare_rings(prefix, rings, head_path, rows):
+    for name, ring in rings.items():
+        path = f"{prefix}{name.hex()}.ring"
+        if name not in rows:
+            raise Fault("rolled-back", path, 0, "no row")
+        compare(path, head_path, ring["generation"], rows[name][0])
+        if rows[name] == (ring["generation"], True):
+            raise Fault("rolled-back", path, 0, "destroyed")
+    for name, (generation, destroyed) in rows.items():
+        if generation and not destroyed and name not in rings:
+            raise Fault("damaged", f"{prefix}{name.hex()}.ring", 0, "missing")
 
 
 def subkeys(root):
@@ -297,10 +353,11 @@ def read_ring(path, data, user, keys):
 
 def ring_of(f, name, keys):
     f.must(f.number(1) == 2, "version")
-    f.must(f.number(8) >= 1, "generation")
+    generation = f.number(8)
+    f.must(generation >= 1, "generation")
     app = f.take(f.number(1))
     f.must(id_ok(app, 64) and file_id(keys["names"], app) == name, "app id")
-    ring = {"app": app, "data": f.take(32), "keys": {}}
+    ring = {"app": app, "generation": generation, "data": f.take(32), "keys": {}}
     last = f.number(8)
     f.must(last <= 4096, "last")
     dead = int.from_bytes(f.take((last + 7) // 8), "little")
@@ -400,6 +457,9 @@ class Vault:
     def damaged(self, offset, text):
         raise Fault("damaged", self.path, offset, text)
 
+    def older(self, offset, text):
+        raise Fault("rolled-back" if self.head else "damaged", self.path, offset, text)
+
     def head_damaged(self, text):
         raise Fault("damaged", self.head_path, 0, text)
 
@@ -440,8 +500,8 @@ class Vault:
                 self.bad()
                 break
             self.take(*found)
-        if not self.covered:
-            self.damaged(self.end, "shorter than the head says")
+        if not self.covered and not self.missing:
+            self.older(self.end, "it ends before the head")
         if self.missing:
             self.damaged(self.end, "a compaction with too few records")
 
@@ -462,7 +522,7 @@ class Vault:
         if self.head and not self.covered:
             if end == self.head["length"] and (self.sequence, self.batch, self.hash) == (self.head["sequence"], self.head["batch"], self.head["hash"]):
                 self.covered = True
-            elif end >= self.head["length"]:
+            elif self.sequence >= self.head["sequence"]:
                 self.damaged(at, "another segment than the head says")
 
     def first(self, h, end):
@@ -474,7 +534,7 @@ class Vault:
                 self.damaged(0, "no head")
             return
         if h["sequence"] == 1 and h["chain"] != self.vault:
-            self.damaged(0, "another vault")
+            self.older(0, "another vault")
         if h["sequence"] > self.head["sequence"]:
             follows = h["sequence"] > self.head["sequence"] + 1 or h["chain"] == self.head["hash"]
             if h["batch"] <= self.head["batch"] or not follows:
@@ -511,7 +571,9 @@ class Vault:
         else:
             must(kind in (3, 7) and supersedes == 0 and not record and (kind == 3 or usage and sequence), "kind")
         if kind == 3:
-            must(self.end == 0 and self.base is None and key == self.vault[:16], "base")
+            must(self.end == 0 and self.base is None, "base")
+            if key != self.vault[:16]:
+                self.older(0, "another vault")
             must(self.head is not None or sequence == 0, "base")
             self.base, self.last_copied, self.missing = h["batch"], sequence, usage
             return
@@ -562,8 +624,9 @@ def read(files, name, kind, word, say=lambda *_: None):
     user, protector, auth = login(users, name, kind, word)
     say("auth token", auth)
     say("key of the protector", kek(auth, salt, user["id"], user["incarnation"], protector["id"]))
-    root = read_root(files, user, protector, auth, salt)
+    root, generation, sum_ = read_root(files, user, protector, auth, salt)
     say("root key", root)
+    head_path, rows = read_key_head(files, user, root, generation, sum_)
     keys = subkeys(root)
     for label, key in keys.items():
         say(label + " key", key)
@@ -574,6 +637,7 @@ def read(files, name, kind, word, say=lambda *_: None):
         ring = read_ring(path, files[path], user, keys)
         say(f"data key of {ring['app'].decode()}", ring["data"])
         rings[file_id(keys["names"], ring["app"])] = ring
+    compare_rings(prefix, rings, head_path, rows)
     secrets = {}
     for sequence, (key, usage, record, at, _) in sorted(vault.live.items()):
         if key not in rings:

@@ -14,7 +14,7 @@ import (
 type fault struct {
 	name, of string
 	changes  directory
-	class    string // damaged, unsupported, mode, bad-secret, wrong-key, torn, or ok where nobody can tell
+	class    string // damaged, rolled-back, unsupported, mode, bad-secret, wrong-key, torn, or ok where nobody can tell
 	file     string // of the damage or the torn tail
 	offset   int64
 	holds    string // what is still there, of one that is torn or ok
@@ -28,6 +28,7 @@ const (
 	guesses  = "state/identity/guesses"
 	aliceDir = "state/identity/alice/"
 	rootFile = aliceDir + "root.keys"
+	keysHead = aliceDir + "keys.head"
 	headFile = aliceDir + "vault.head"
 	kvFile   = aliceDir + "vault.kv"
 )
@@ -92,7 +93,7 @@ func rings(d directory) []string {
 func faults(good map[string]goodVector) []fault {
 	var all []fault
 	for _, group := range []func(func(string) directory, func(fault)){
-		bootFaults, saltFaults, userFaults, guessFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults,
+		bootFaults, saltFaults, userFaults, guessFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults, keyHeadFaults, rollbacks,
 	} {
 		group(func(name string) directory { return good[name].Files }, func(f fault) { all = append(all, f) })
 	}
@@ -102,6 +103,11 @@ func faults(good map[string]goodVector) []fault {
 // damaged is a fault in one file of a state.
 func damaged(name, of, file string, offset int64, changed []byte) fault {
 	return fault{name: name, of: of, changes: directory{file: changed}, class: "damaged", file: file, offset: offset}
+}
+
+// rolledBack is a file of a state that is older than another one says.
+func rolledBack(name, of, file string, offset int64, older []byte) fault {
+	return fault{name: name, of: of, changes: directory{file: older}, class: "rolled-back", file: file, offset: offset}
 }
 
 // another is a fault of one file of a state whose class is another one.
@@ -274,17 +280,17 @@ func vaultFaults(state func(string) directory, add func(fault)) {
 		{"vault-bit-of-a-header", from(s, 1), flip(kv, int(from(s, 1))+10)},
 		{"vault-bit-of-a-body", from(s, 1), flip(kv, int(from(s, 1))+200)},
 		{"vault-sequence", from(s, 2), checked(set(kv, int(from(s, 2))+8, 7), int(from(s, 2)), 72)},
-		{"vault-cut-before-the-head", from(s, last), kv[:from(s, last)]},
 		{"vault-cut-in-a-segment", from(s, last), kv[:len(kv)-1]},
 		{"vault-segment-removed", from(s, 2), join(s[0], s[1], s[3])},
 		{"vault-segment-repeated", from(s, 2), join(s[0], s[1], s[1], s[2], s[3])},
 		{"vault-segments-swapped", from(s, 1), join(s[0], s[2], s[1], s[3])},
 		{"vault-zeros-in-the-middle", from(s, 2), join(s[0], s[1], make([]byte, len(s[2])), s[3])},
 		{"vault-without-its-beginning", 0, join(s[1:]...)},
-		{"vault-older", 736, state("deleted")[kvFile][:736]},
 	} {
 		add(damaged(c.name, "deleted", kvFile, c.offset, c.changed))
 	}
+	add(rolledBack("vault-one-batch-older", "deleted", kvFile, from(s, last), kv[:from(s, last)]))
+	add(rolledBack("vault-older", "deleted", kvFile, from(s, 2), kv[:from(s, 2)]))
 	add(another("unsupported", "vault-version", "deleted", kvFile, checked(set(kv, 4, 1), 0, 72)))
 	gone := fault{name: "vault-and-head-missing", of: "deleted", changes: directory{kvFile: nil, headFile: nil}, class: "damaged", file: kvFile}
 	add(gone)
@@ -294,11 +300,11 @@ func vaultFaults(state func(string) directory, add func(fault)) {
 func strangers(state func(string) directory, add func(fault)) {
 	a, b := segments(state("twin-a")[kvFile]), segments(state("twin-b")[kvFile])
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-	add(damaged("vault-of-a-twin", "twin-a", kvFile, 0, state("twin-b")[kvFile]))
-	add(damaged("vault-with-a-twins-first-segment", "twin-a", kvFile, 0, join(b[0], a[1], a[2])))
+	add(rolledBack("vault-of-a-twin", "twin-a", kvFile, 0, state("twin-b")[kvFile]))
+	add(rolledBack("vault-with-a-twins-first-segment", "twin-a", kvFile, 0, join(b[0], a[1], a[2])))
 	add(damaged("vault-with-a-twins-middle-segment", "twin-a", kvFile, 368, join(a[0], b[1], a[2])))
 	add(damaged("vault-with-a-twins-last-segment", "twin-a", kvFile, 736, join(a[0], a[1], b[2])))
-	add(fault{name: "head-of-a-twin", of: "twin-a", changes: directory{headFile: state("twin-b")[headFile]}, class: "damaged", file: kvFile})
+	add(fault{name: "head-of-a-twin", of: "twin-a", changes: directory{headFile: state("twin-b")[headFile]}, class: "rolled-back", file: kvFile})
 	bob := segments(state("two-users")["state/identity/bob/vault.kv"])
 	own := segments(state("two-users")[kvFile])
 	add(damaged("vault-with-another-users-segment", "two-users", kvFile, 368, join(own[0], bob[1])))

@@ -86,6 +86,11 @@ var goods = []good{
 		holds: held, tail: "state/identity/alice/vault.kv 736"},
 	{name: "tail-kept", why: "the same after the next unseal: the torn tail is in a file of its own", from: "torn", seed: 1,
 		script: "boot\n" + unlock + "shutdown\n", creds: alice, holds: held},
+	{name: "ring-announced", why: "keys.head has a row for a ring that a power cut kept from being made",
+		script: "boot\n" + makeUser + unlock + "fault-power\nfails power-cut put alice/notes greeting lost\n", creds: alice},
+	{name: "ring-before-its-head", why: "keys.head is one generation behind a ring",
+		script: "boot\n" + makeUser + unlock + one + "fault-power 2\nfails power-cut generate alice/notes signing\n", creds: alice,
+		holds: held, keys: "alice/notes signing\n"},
 	{name: "guessed", why: "two wrong guesses at a user, three at nobody",
 		script: "boot\n" + makeUser + unlock + one + strings.Repeat("fails bad-secret unseal alice pin 314159\n", 2) +
 			strings.Repeat("fails bad-secret login nobody pin 314159\n", 3) + "shutdown\n", creds: alice, holds: held},

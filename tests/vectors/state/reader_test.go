@@ -33,6 +33,7 @@ func TestReaderNotices(t *testing.T) {
 		"another place":     {`"offset":57`, `"offset":58`},
 		"another class":     {`"expect":"unsupported"`, `"expect":"damaged"`},
 		"a tail not wanted": {`"expect":"torn"`, `"expect":"damaged"`},
+		"a rollback":        {`"expect":"rolled-back"`, `"expect":"damaged"`},
 	} {
 		file := changed(t, change[0], change[1])
 		out, err := exec.Command(python, "../reader/read.py", "--vectors", file).CombinedOutput()

@@ -354,7 +354,7 @@ func fails(t *testing.T, files directory, g goodVector, f faultVector) {
 	if at != nil && f.Place != nil && *at != *f.Place {
 		t.Errorf("at %+v, want %+v", *at, *f.Place)
 	}
-	if f.Expect == "damaged" && (at == nil || f.Place == nil) {
+	if (f.Expect == "damaged" || f.Expect == "rolled-back") && (at == nil || f.Place == nil) {
 		t.Errorf("no place: %v", err)
 	}
 }
@@ -370,6 +370,8 @@ func classOf(err error) (string, *place) {
 		return "mode", nil
 	case errors.As(err, &fault) && fault.Code == ipc.Damaged:
 		return "damaged", &place{"state/" + strings.TrimPrefix(fault.File, "state:/"), fault.Offset}
+	case errors.As(err, &fault) && fault.Code == ipc.RolledBack:
+		return "rolled-back", &place{"state/" + strings.TrimPrefix(fault.File, "state:/"), fault.Offset}
 	case errors.Is(err, ipc.Unsupported):
 		return "unsupported", nil
 	case errors.Is(err, ipc.BadSecret):
