@@ -99,6 +99,8 @@ var table = []row{
 		"small systems for tests of single packages, so it knows no service"},
 	{"tests/ui_v18b_host", "... cmd/boot tests/rig google.golang.org/protobuf/proto",
 		"proves things of the whole system, with nothing but the system"},
+	{"tests/rollback", "actors actors/seeded cmd/boot cmd/machine cmd/script ipc ipc/wire services/identityd services/rngd services/statefsd/disk services/statefsd/simdisk golang.org/x/crypto/...",
+		"puts files back between boots of the whole system"},
 	{"tests/flood", "... cmd/boot",
 		"floods the whole system, with nothing but the system"},
 	{"tests/scenarios", "... cmd/boot cmd/explore cmd/machine cmd/scenario",
