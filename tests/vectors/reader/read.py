@@ -313,13 +313,16 @@ def compare(path, head_path, generation, head):
 
 
 def compare_rings(prefix, rings, head_path, rows):
-    for name, ring in rings.items():
+    """Takes out what uninstalled apps may have left."""
+    for name, ring in list(rings.items()):
         path = f"{prefix}{name.hex()}.ring"
         if name not in rows:
             raise Fault("rolled-back", path, 0, "no row")
-        compare(path, head_path, ring["generation"], rows[name][0])
-        if rows[name] == (ring["generation"], True):
-            raise Fault("rolled-back", path, 0, "destroyed")
+        head, destroyed = rows[name]
+        if destroyed and head - 1 <= ring["generation"] <= head:
+            del rings[name]
+        else:
+            compare(path, head_path, ring["generation"], head)
     for name, (generation, destroyed) in rows.items():
         if generation and not destroyed and name not in rings:
             raise Fault("damaged", f"{prefix}{name.hex()}.ring", 0, "missing")

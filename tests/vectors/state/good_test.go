@@ -26,6 +26,7 @@ const (
 	unlock   = "unlock " + alice
 	one      = "put alice/notes greeting \"hello from notes\"\n"
 	held     = "alice/notes greeting hello from notes\n"
+	stays    = "alice/mail greeting stays\n"
 )
 
 // goods are the good states. Each script ends with the machine off.
@@ -91,6 +92,9 @@ var goods = []good{
 	{name: "ring-before-its-head", why: "keys.head is one generation behind a ring",
 		script: "boot\n" + makeUser + unlock + one + "fault-power 2\nfails power-cut generate alice/notes signing\n", creds: alice,
 		holds: held, keys: "alice/notes signing\n"},
+	{name: "uninstalled", why: "a row of a ring that was destroyed, and a drop in the vault",
+		script: "boot\n" + makeUser + unlock + one + "generate alice/notes signing\nuninstall alice/notes\nput alice/mail greeting stays\nshutdown\n",
+		creds:  alice, holds: stays},
 	{name: "guessed", why: "two wrong guesses at a user, three at nobody",
 		script: "boot\n" + makeUser + unlock + one + strings.Repeat("fails bad-secret unseal alice pin 314159\n", 2) +
 			strings.Repeat("fails bad-secret login nobody pin 314159\n", 3) + "shutdown\n", creds: alice, holds: held},

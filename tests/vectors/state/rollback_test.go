@@ -48,4 +48,8 @@ func rollbacks(state func(string) directory, add func(fault)) {
 	twin := damaged("ring-of-a-twin", "twin-a", kvFile, 368, nil)
 	twin.changes = directory{rings(state("twin-a"))[0]: state("twin-b")[rings(state("twin-b"))[0]]}
 	add(twin)
+	put := another("ok", "ring-of-an-uninstalled-app", "uninstalled", ring, state("ring-before-its-head")[ring])
+	put.holds = stays
+	add(put)
+	add(rolledBack("ring-of-an-uninstalled-app-older", "uninstalled", ring, 0, before[ring]))
 }
