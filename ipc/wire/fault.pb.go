@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// FaultDetail says where a fault is, for Damaged and IOError.
+// FaultDetail says where a fault is, for Damaged, RolledBack and IOError.
 type FaultDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`

@@ -76,7 +76,7 @@ func (s *Service) createRoot(ctx context.Context, u userdb.User, p *wire.Protect
 
 func (s *Service) addProtector(ctx context.Context, u userdb.User, have, add *wire.Protector) error {
 	q := &wire.AddProtectorRequest{User: u.ID, Incarnation: u.Incarnation[:], Have: have, Add: add}
-	return s.call(ctx, s.cfg.KeyMint, wire.OpAddProtector, nil, q, &wire.AddProtectorReply{})
+	return olderUsers(s.call(ctx, s.cfg.KeyMint, wire.OpAddProtector, nil, q, &wire.AddProtectorReply{}))
 }
 
 // keepProtectors removes the wraps of all protectors that the user lacks. have
@@ -86,7 +86,17 @@ func (s *Service) keepProtectors(ctx context.Context, u userdb.User, have *wire.
 	for _, p := range u.Protectors {
 		q.Ids = append(q.Ids, p.ID)
 	}
-	return s.call(ctx, s.cfg.KeyMint, wire.OpKeepProtectors, nil, q, &wire.KeepProtectorsReply{})
+	return olderUsers(s.call(ctx, s.cfg.KeyMint, wire.OpKeepProtectors, nil, q, &wire.KeepProtectorsReply{}))
+}
+
+// olderUsers answers what it means that keymintd has no wrap for a protector of
+// a live user. A wrap is made before users.db names it and removed after users.db
+// has stopped doing so: the file is an older copy.
+func olderUsers(err error) error {
+	if saidNo(err, ipc.NotFound) {
+		return &wire.Fault{Code: ipc.RolledBack, File: dbPath}
+	}
+	return err
 }
 
 // removeRoot destroys the user's keys; that there are none is as good.

@@ -119,7 +119,11 @@ func (s *Service) openKeys(ctx context.Context, c *session, p *proof) error {
 	}
 	defer s.revoke(&token)
 	q := &wire.UnsealKeysRequest{Protector: protector(p.protector, p.auth)}
-	return s.call(ctx, s.cfg.KeyMint, wire.OpUnsealKeys, &token, q, &wire.UnsealKeysReply{})
+	err = s.call(ctx, s.cfg.KeyMint, wire.OpUnsealKeys, &token, q, &wire.UnsealKeysReply{})
+	if saidNo(err, ipc.NotFound) && !s.stands(p) {
+		return ipc.BadSecret // It was exchanged or removed meanwhile.
+	}
+	return olderUsers(err)
 }
 
 // openVault has keystored read the vault, or make it if none is known to exist,

@@ -165,7 +165,7 @@ func (s *Service) first(ctx context.Context, a access, r *ring) error {
 	}
 	row, _ := h.row(fileID(a.acct.rootKeys.names, a.app))
 	r.generation = row.generation + 1
-	return s.store(ctx, a, h, c, r)
+	return s.store(ctx, a, h, c, row, r)
 }
 
 // roomForRing answers keys.head if the user may have a ring of the app's. Rows
@@ -218,7 +218,7 @@ func (s *Service) change(ctx context.Context, a access, edit func(next *ring) er
 	next.generation++
 	err = edit(next)
 	if err == nil {
-		err = s.changed(ctx, a, next)
+		err = s.changed(ctx, a, now, next)
 	}
 	if err != nil {
 		next.wipe()
@@ -228,9 +228,8 @@ func (s *Service) change(ctx context.Context, a access, edit func(next *ring) er
 	return err
 }
 
-// changed makes the next generation of a ring durable. Of the one before, whose
-// row the head has, nothing but its generation is asked.
-func (s *Service) changed(ctx context.Context, a access, next *ring) error {
+// changed makes the next generation of a ring durable.
+func (s *Service) changed(ctx context.Context, a access, now, next *ring) error {
 	lock := headLock(a.acct.user)
 	if err := s.locks.take(ctx, lock, a.over); err != nil {
 		return err
@@ -245,24 +244,24 @@ func (s *Service) changed(ctx context.Context, a access, next *ring) error {
 		return err
 	}
 	id := fileID(a.acct.rootKeys.names, next.app)
-	if _, err := h.checkRing(id, next.generation-1); err != nil {
+	if _, err := h.checkRing(id, now.generation); err != nil {
 		return a.acct.older(ringPath(a.acct.user, id), err)
 	}
-	row, _ := h.row(id)
+	row := now.row(id)
 	if n := len(next.names()); n > int(row.names) && h.signingKeys(id)+n > s.limits.UserSigningKeys {
 		return ipc.LimitReached
 	}
-	return s.store(ctx, a, h, c, next)
+	return s.store(ctx, a, h, c, row, next)
 }
 
-// store makes a ring durable, and the head that is about it. If a write fails,
-// what is in memory may not be what the disk holds, and is dropped. The caller
-// has the locks of both.
-func (s *Service) store(ctx context.Context, a access, h *keyHead, c chances, r *ring) error {
+// store makes a ring durable, and the head that is about it; before is the row of
+// what there was. If a write fails, what is in memory may not be what the disk
+// holds, and is dropped. The caller has the locks of both.
+func (s *Service) store(ctx context.Context, a access, h *keyHead, c chances, before ringHead, r *ring) error {
 	if a.acct.wiped || a.sealed {
 		return ipc.Sealed
 	}
-	if err := s.files.commit(ctx, a.acct.writes(h, c, r)); err != nil {
+	if err := s.files.commit(ctx, a.acct.writes(h, c, before, r)); err != nil {
 		a.acct.drop(r.app)
 		return err
 	}
@@ -272,18 +271,15 @@ func (s *Service) store(ctx context.Context, a access, h *keyHead, c chances, r 
 // writes answers what makes a ring durable: the head after the ring that it is
 // about. Before it the ring is announced, or the head catches up, if need be: it
 // must never be two generations behind.
-func (a *account) writes(h *keyHead, c chances, r *ring) []write {
+func (a *account) writes(h *keyHead, c chances, before ringHead, r *ring) []write {
 	var writes []write
-	id := fileID(a.rootKeys.names, r.app)
-	before := r.generation - 1
-	if row, known := h.row(id); !known || row.generation < before {
-		row.generation = before
-		h.set(row)
+	if row, known := h.row(before.id); !known || row.generation != before.generation {
+		h.set(before)
 		writes = append(writes, a.sealHead(c[0], h))
 	}
-	writes = append(writes, write{ringPath(a.user, id), sealRing(a.rootKeys.rings, c[1], a.owner, id, r)})
-	h.set(r.row(id))
-	return append(writes, a.sealHead(c[2], h))
+	file := sealRing(a.rootKeys.rings, c[1], a.owner, before.id, r)
+	h.set(r.row(before.id))
+	return append(writes, write{ringPath(a.user, before.id), file}, a.sealHead(c[2], h))
 }
 
 // row is what keys.head says of a ring.

@@ -184,3 +184,26 @@ func TestHeadOfAnother(t *testing.T) {
 	anew := life{before: f}.must(t, again+"remove-user alice password longword\n"+makeUser+unlock+"put alice/notes name value\nshutdown\n")
 	says(t, "a former incarnation's head", anew.with(files{keysHead: f[keysHead]}), again, damaged(keysHead))
 }
+
+// TestOlderUsers: an older users.db lets an old credential start a session, but
+// not unseal one: there is no wrap for it any more. Where nothing but newer
+// credentials is missing from it, nobody can tell.
+func TestOlderUsers(t *testing.T) {
+	const users = "state/identity/users.db"
+	one := life{}.must(t, fresh+"set-credential alice password longword pin 314159\nput alice/notes name value\nshutdown\n")
+	two := life{before: one}.must(t, "boot\nset-credential alice password longword pin 271828\nshutdown\n")
+	gone := life{before: two}.must(t, "boot\nremove-credential alice password longword pin\nshutdown\n")
+	for name, c := range map[string]struct {
+		now, before files
+		script      string
+		want        verdict
+	}{
+		"a PIN that was changed":           {two, one, "login alice pin 314159\nunseal alice pin 314159\n", rolledBack(users)},
+		"a PIN that was removed":           {gone, two, "login alice pin 271828\nunseal alice pin 271828\n", rolledBack(users)},
+		"with a PIN that was changed":      {two, one, "set-credential alice pin 314159 password another1\n", rolledBack(users)},
+		"the newer PIN":                    {two, one, "fails bad-secret login alice pin 271828\n", good},
+		"a password that is still the one": {two, one, unlock + "get alice/notes name value\n", good},
+	} {
+		says(t, name, c.now.with(files{users: c.before[users]}), "boot\n"+c.script, c.want)
+	}
+}
