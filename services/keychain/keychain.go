@@ -32,6 +32,7 @@ var (
 	ErrExists      error = ipc.Exists      // there is a key of that name
 	ErrLimit       error = ipc.LimitReached
 	ErrDamaged     error = ipc.Damaged
+	ErrRolledBack  error = ipc.RolledBack // the app's keys on disk are an older copy
 	ErrIO          error = ipc.IOError
 	ErrNoSpace     error = ipc.NoSpace // the disk is full, or no memory object is left for a long value
 )

@@ -58,3 +58,39 @@ func TestKeyHeads(t *testing.T) {
 		t.Error("two heads have the same form")
 	}
 }
+
+// TestStandings is every way in which a file and its head stand to each other,
+// at the edges.
+func TestStandings(t *testing.T) {
+	h := testHead(8) // Row i has generation i; 3 and 7 are destroyed.
+	id := func(i byte) [KeyIDSize]byte { return [KeyIDSize]byte{i} }
+	for _, c := range []struct {
+		row        byte
+		generation uint64
+		behind     bool
+		err        error
+	}{
+		{0, 1, true, nil}, {0, 2, false, errHeadOlder},
+		{5, 4, false, errOlder}, {5, 5, false, nil}, {5, 6, true, nil}, {5, 7, false, errHeadOlder},
+		{5, 1<<64 - 1, false, errHeadOlder}, {5, 0, false, errOlder},
+		{7, 5, false, errOlder}, {7, 6, false, errDestroyed}, {7, 7, false, errDestroyed}, {7, 8, true, nil}, {7, 9, false, errHeadOlder},
+		{8, 1, false, errOlder}, {8, 8, false, errOlder}, // No such row.
+	} {
+		if behind, err := h.checkRing(id(c.row), c.generation); behind != c.behind || err != c.err {
+			t.Errorf("row %d, generation %d: %v, %v", c.row, c.generation, behind, err)
+		}
+	}
+	for _, c := range []struct {
+		generation uint64
+		sum        [32]byte
+		behind     bool
+		err        error
+	}{
+		{2, h.sum, false, errOlder}, {3, h.sum, false, nil}, {3, [32]byte{3}, false, errOlder},
+		{4, [32]byte{3}, true, nil}, {5, h.sum, false, errHeadOlder},
+	} {
+		if behind, err := h.checkRoot(c.generation, c.sum); behind != c.behind || err != c.err {
+			t.Errorf("root of generation %d: %v, %v", c.generation, behind, err)
+		}
+	}
+}
