@@ -69,10 +69,11 @@ func (l life) run(t *testing.T, text string) (files, error) {
 			t.Fatal(err)
 		}
 	}
-	cfg := boot.Config{Argon: identityd.Params{MemoryKiB: 8, Passes: 1, Lanes: 1}}
-	if l.chance != nil {
-		cfg.Chance = func(uint64) rngd.Source { return l.chance }
+	if l.chance == nil {
+		l.chance = rngd.SystemSource()
 	}
+	cfg := boot.Config{Argon: identityd.Params{MemoryKiB: 8, Passes: 1, Lanes: 1}}
+	cfg.Chance = func(uint64) rngd.Source { return l.chance }
 	console := script.NewConsole(func(string) {})
 	cfg.Console = console
 	m := machine.New(machine.Config{
