@@ -11,6 +11,7 @@ import (
 
 	"nexus.internal/os/cmd/script"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/secret"
 )
 
 // record is one line of output: as JSON, or as a person reads it.
@@ -82,7 +83,35 @@ func (p *printer) result(r script.Result) {
 	if !ok {
 		rec.Text, rec.Error, rec.Code = "", located{p.state, r.Err}.Error(), script.Kind(r.Err)
 	}
+	if r.Secret != nil {
+		p.printSecret(rec, r.Secret.Expose())
+		return
+	}
 	p.print(rec)
+}
+
+// hole stands for a secret in a line that is made without it.
+const hole = "[secret]"
+
+// printSecret prints a record whose text is a secret, printable and quoted if it
+// needs to be. No other copy of it is made than the one that is written.
+func (p *printer) printSecret(r record, text []byte) {
+	r.Text = hole
+	line := p.encode(r)
+	at := bytes.LastIndex(line, []byte(hole)) // The text comes last,
+	if p.json {
+		at = bytes.Index(line, []byte(hole)) // or first of what anybody can choose.
+	}
+	whole := secret.New(len(line) + 2*len(text))
+	defer whole.Wipe()
+	b := append(whole.Expose()[:0], line[:at]...)
+	for _, c := range text {
+		if p.json && (c == '"' || c == '\\') {
+			b = append(b, '\\')
+		}
+		b = append(b, c)
+	}
+	p.fail(p.write(append(b, line[at+len(hole):]...)))
 }
 
 // failure is a line for machines alone: a person reads it on standard error.
@@ -92,19 +121,19 @@ func (p *printer) failure(err error) {
 	}
 }
 
-func (p *printer) print(r record) {
+func (p *printer) print(r record) { p.fail(p.write(p.encode(r))) }
+
+// encode is the line of a record, with its end.
+func (p *printer) encode(r record) []byte {
 	var line bytes.Buffer
-	if p.json {
-		encoder := json.NewEncoder(&line)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(r); err != nil {
-			p.fail(err)
-			return
-		}
-	} else {
+	if !p.json {
 		fmt.Fprintln(&line, r)
+		return line.Bytes()
 	}
-	p.fail(p.write(line.Bytes()))
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	p.fail(encoder.Encode(r))
+	return line.Bytes()
 }
 
 func (p *printer) write(line []byte) error {

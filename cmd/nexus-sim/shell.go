@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +72,7 @@ func (sh *shell) run(cfg machine.Config, std streams) error {
 	cfg.Boot.Console, cfg.Boot.Crash, cfg.Boot.Report = console, p.crash, p.note
 	sh.machine = machine.New(cfg)
 	sh.runner = script.NewRunner(sh.machine, console, p.result)
+	sh.runner.Discreet()
 	defer func() { _ = sh.machine.Shutdown() }() // It may be off.
 	next, end, err := sh.reader()
 	if err != nil {
@@ -88,23 +89,23 @@ func (sh *shell) run(cfg machine.Config, std streams) error {
 		if err != nil {
 			return err
 		}
-		if !sh.line(p, strings.TrimSpace(line)) {
+		if !sh.line(p, bytes.TrimSpace(line)) {
 			return nil
 		}
 	}
 }
 
 // line runs one line; it reports false if that was the last one.
-func (sh *shell) line(p *printer, line string) bool {
+func (sh *shell) line(p *printer, line []byte) bool {
 	sh.number++
-	verb, rest, _ := strings.Cut(line, " ")
-	switch verb {
+	verb, rest, _ := bytes.Cut(line, []byte(" "))
+	switch string(verb) {
 	case "":
 		return true
 	case "exit", "quit":
 		return false
 	case "help":
-		sh.help(p, strings.TrimSpace(rest))
+		sh.help(p, string(bytes.TrimSpace(rest)))
 		return true
 	}
 	// A verb that was understood has been reported with its outcome.
@@ -136,17 +137,11 @@ func (sh *shell) prompt() string {
 
 // reader reads lines from a terminal, with history and completion, or plainly
 // from anything else. end gives the terminal back.
-func (sh *shell) reader() (next func() (string, error), end func(), err error) {
+func (sh *shell) reader() (next func() ([]byte, error), end func(), err error) {
 	f, ok := sh.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		lines := bufio.NewScanner(sh.in)
-		lines.Buffer(nil, script.MaxLine+2)
-		return func() (string, error) {
-			if lines.Scan() {
-				return lines.Text(), nil
-			}
-			return "", firstOf(lines.Err(), io.EOF)
-		}, func() {}, nil
+		lines := script.NewLines(sh.in)
+		return lines.Next, lines.Close, nil
 	}
 	old, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
@@ -155,9 +150,10 @@ func (sh *shell) reader() (next func() (string, error), end func(), err error) {
 	t := term.NewTerminal(readWriter{f, sh.out}, "")
 	t.AutoCompleteCallback = sh.complete(t)
 	sh.out = t // In raw mode, lines need the terminal's own ends.
-	return func() (string, error) {
+	return func() ([]byte, error) {
 		t.SetPrompt(sh.prompt())
-		return t.ReadLine()
+		line, err := t.ReadLine()
+		return []byte(line), err
 	}, func() { _ = term.Restore(int(f.Fd()), old) }, nil
 }
 

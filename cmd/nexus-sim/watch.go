@@ -98,6 +98,7 @@ func (w *watch) drive(cfg boot.Config) outcome {
 		return outcome{boot: err}
 	}
 	r := script.NewRunner(m, w.console, w.results)
+	r.Discreet()
 	err := w.play(r)
 	// The script may have switched it off. What there is to keep is durable by
 	// then, or somebody has heard why not.

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
@@ -57,31 +58,30 @@ func uninstall(r *Strand, a []string) (string, error) {
 
 func put(r *Strand, a []string) (string, error) {
 	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
-		return putValue(ctx, app, a[1], []byte(a[2]))
+		return putValue(ctx, app, a[1], secret.Copy(r.secret(a[2])))
 	})
 }
 
-func putValue(ctx context.Context, app *boot.App, name string, value []byte) error {
-	s := secret.Take(value)
-	defer s.Wipe()
-	return app.Keychain.Put(ctx, name, s)
+func putValue(ctx context.Context, app *boot.App, name string, value *secret.Bytes) error {
+	defer value.Wipe()
+	return app.Keychain.Put(ctx, name, value)
 }
 
 func get(r *Strand, a []string) (string, error) {
-	text := ""
+	var found *secret.Bytes
 	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
 		value, err := app.Keychain.Get(ctx, a[1])
 		if err != nil {
 			return err
 		}
 		defer value.Wipe()
-		if len(a) == 3 && string(value.Expose()) != a[2] {
+		if len(a) == 3 && !bytes.Equal(value.Expose(), r.secret(a[2])) {
 			return fmt.Errorf("%w: another value is stored", ErrMismatch)
 		}
-		text = strconv.Quote(string(value.Expose()))
+		found = quoted(value.Expose())
 		return nil
 	})
-	return foundOut(text, err)
+	return r.show(found, err)
 }
 
 // foundOut is what a verb has found out, which is nothing if it failed.
@@ -166,10 +166,10 @@ func puts(r *Strand, a []string) (string, error) {
 // onePut is one put of many, of which a witness hears by itself.
 func (r *Strand) onePut(ctx context.Context, app *boot.App, who, name, value string) error {
 	if r.witness == nil {
-		return putValue(ctx, app, name, []byte(value))
+		return putValue(ctx, app, name, secret.Copy([]byte(value)))
 	}
 	step := r.begin([]string{"put", who, name, value})
-	_, err := r.outcome("", putValue(ctx, app, name, []byte(value)))
+	_, err := r.outcome("", putValue(ctx, app, name, secret.Copy([]byte(value))))
 	r.end(step, "", err)
 	return err
 }
@@ -224,7 +224,7 @@ func generate(r *Strand, a []string) (string, error) {
 func sign(r *Strand, a []string) (string, error) {
 	text := ""
 	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
-		signature, err := app.Keychain.Sign(ctx, a[1], []byte(a[2]))
+		signature, err := app.Keychain.Sign(ctx, a[1], r.secret(a[2]))
 		if err != nil {
 			return err
 		}
@@ -232,7 +232,7 @@ func sign(r *Strand, a []string) (string, error) {
 		if err != nil {
 			return err
 		}
-		if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, []byte(a[2]), signature) {
+		if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, r.secret(a[2]), signature) {
 			return fmt.Errorf("%w: the signature does not verify", ErrMismatch)
 		}
 		text = hex.EncodeToString(signature)

@@ -1,7 +1,6 @@
 package script
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,16 +8,22 @@ import (
 	"nexus.internal/os/cmd/machine"
 )
 
-// Do runs one line, as Run does, for who reads lines by himself.
-func (r *Runner) Do(number int, line string) error {
+// Do runs one line, as Run does, for who reads lines by himself. It clobbers the
+// line.
+func (r *Runner) Do(number int, line []byte) error {
 	r.file = "line"
-	reader := NewReader(strings.NewReader(line))
-	reader.line = number - 1
-	c, err := reader.Next()
-	if err != nil {
-		return &Failure{File: r.file, Line: number, Err: usageError(fmt.Sprint(err))}
+	words, err := split(line)
+	switch {
+	case len(line) > MaxLine:
+		wipe(words)
+		err = errTooLong
+	case err == nil && len(words) == 0:
+		return nil // A comment.
 	}
-	return r.step(c)
+	if err != nil {
+		return &Failure{File: r.file, Line: number, Err: usageError(err.Error())}
+	}
+	return r.step(r.command(number, words))
 }
 
 // Complete answers the last word of a line that is being typed, and what it may

@@ -18,6 +18,9 @@ type param struct {
 // stored, wanted or signed.
 var hidden = []string{"WORD", "NEW", "VALUE", "MESSAGE", "HEX", "TOKEN"}
 
+// secrets are those of them that are secrets: no string is made of one.
+var secrets = []string{"WORD", "NEW", "VALUE", "MESSAGE"}
+
 // command is the parameter that is a verb with its own arguments.
 const command = "COMMAND"
 
@@ -73,13 +76,18 @@ func (k *known) at(i int) (param, bool) {
 
 // fits says whether a verb can have these arguments.
 func (k *known) fits(args []string) bool {
-	for i, a := range args {
+	return k.takes(len(args), func(i int, word string) bool { return args[i] == word })
+}
+
+// takes says whether a verb can have n arguments, of which is says what they are.
+func (k *known) takes(n int, is func(i int, word string) bool) bool {
+	for i := range n {
 		p, ok := k.at(i)
-		if !ok || p.choices != nil && !slices.Contains(p.choices, a) {
+		if !ok || p.choices != nil && !slices.ContainsFunc(p.choices, func(c string) bool { return is(i, c) }) {
 			return false
 		}
 	}
-	return len(args) >= len(k.params) || k.params[len(args)].optional
+	return n >= len(k.params) || k.params[n].optional
 }
 
 // public returns those words of a command that a report may show. Of one that

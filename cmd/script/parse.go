@@ -1,14 +1,15 @@
 package script
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"nexus.internal/os/services/secret"
 )
 
 // MaxLine is how long a line of a script may be, in bytes without its end.
@@ -22,6 +23,8 @@ const MaxRepeated = 128 << 10
 type Command struct {
 	Line  int
 	Words []string
+
+	secrets []*secret.Bytes // that marks among the words stand for
 }
 
 // SyntaxError is a line that cannot be read.
@@ -37,107 +40,152 @@ func (e *SyntaxError) Unwrap() error { return ErrUsage }
 
 // Reader reads commands one by one, so that a script may be typed.
 type Reader struct {
-	lines *bufio.Scanner
-	line  int
+	lines *Lines
 }
 
 // NewReader reads commands from r.
-func NewReader(r io.Reader) *Reader {
-	s := bufio.NewScanner(r)
-	const lineEnd = 2 // bytes of "\r\n"
-	s.Buffer(nil, MaxLine+lineEnd+1)
-	return &Reader{lines: s}
-}
+func NewReader(r io.Reader) *Reader { return &Reader{NewLines(r)} }
 
-// Next returns the next command, io.EOF at the end, or a *SyntaxError.
+// Next returns the next command, io.EOF at the end, or a *SyntaxError. What is a
+// secret in it is a string from then on.
 func (r *Reader) Next() (Command, error) {
-	for r.lines.Scan() {
-		r.line++
-		if len(r.lines.Bytes()) > MaxLine {
-			return Command{}, r.tooLong()
-		}
-		words, err := split(r.lines.Text())
-		if err != nil {
-			return Command{}, &SyntaxError{r.line, err.Error()}
-		}
-		if len(words) > 0 {
-			return Command{r.line, words}, nil
-		}
-	}
-	if err := r.lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		r.line++
-		return Command{}, r.tooLong()
-	} else if err != nil {
+	words, err := r.next()
+	if err != nil {
 		return Command{}, err
 	}
-	return Command{}, io.EOF
+	return Command{Line: r.lines.number, Words: reveal(words)}, nil
 }
 
-func (r *Reader) tooLong() error {
-	return &SyntaxError{r.line, fmt.Sprintf("longer than %d bytes", MaxLine)}
+// next returns the words of the next line that has any. The caller wipes them.
+func (r *Reader) next() ([]*secret.Bytes, error) {
+	for {
+		line, err := r.lines.Next()
+		if errors.Is(err, errTooLong) {
+			return nil, &SyntaxError{r.lines.number, err.Error()}
+		}
+		if err != nil {
+			return nil, err
+		}
+		words, err := split(line)
+		if err != nil {
+			return nil, &SyntaxError{r.lines.number, err.Error()}
+		}
+		if len(words) > 0 {
+			return words, nil
+		}
+	}
+}
+
+// reveal makes strings of words, and wipes them.
+func reveal(words []*secret.Bytes) (list []string) {
+	for _, w := range words {
+		list = append(list, string(w.Expose()))
+	}
+	wipe(words)
+	return list
+}
+
+func wipe(words []*secret.Bytes) {
+	for _, w := range words {
+		w.Wipe()
+	}
 }
 
 // What a line can have wrong.
 var (
-	errText   = errors.New("not UTF-8, or a control character, which a quoted word can have as \\x00")
-	errEnd    = errors.New("a quoted word does not end")
-	errEscape = errors.New("an unknown escape in a quoted word; they are Go's")
-	errGlued  = errors.New("a quote inside of a word; quote the whole word")
-	errRepeat = errors.New("a quoted word is repeated by a number from 1 on, as in \"x\"*65536, and not to more bytes than a line's words may have")
+	errTooLong = fmt.Errorf("longer than %d bytes", MaxLine)
+	errText    = errors.New("not UTF-8, or a control character, which a quoted word can have as \\x00")
+	errEnd     = errors.New("a quoted word does not end")
+	errEscape  = errors.New("an unknown escape in a quoted word; they are Go's")
+	errGlued   = errors.New("a quote inside of a word; quote the whole word")
+	errRepeat  = errors.New("a quoted word is repeated by a number from 1 on, as in \"x\"*65536, and not to more bytes than a line's words may have")
 )
 
 const space = " \t"
 
-// split cuts a line into words.
-func split(line string) (words []string, err error) {
-	if !utf8.ValidString(line) || strings.ContainsFunc(line, func(c rune) bool { return c != '\t' && unicode.IsControl(c) }) {
+// split cuts a line into words, which the caller wipes.
+func split(line []byte) (words []*secret.Bytes, err error) {
+	defer func() {
+		if err != nil {
+			wipe(words)
+			words = nil
+		}
+	}()
+	if !utf8.Valid(line) || bytes.ContainsFunc(line, func(c rune) bool { return c != '\t' && unicode.IsControl(c) }) {
 		return nil, errText
 	}
 	room := MaxRepeated
 	for {
-		line = strings.TrimLeft(line, space)
-		if line == "" || line[0] == '#' {
+		line = bytes.TrimLeft(line, space)
+		if len(line) == 0 || line[0] == '#' {
 			return words, nil
 		}
-		end := strings.IndexAny(line, space)
-		if line[0] == '"' {
-			end = quoteEnd(line)
+		word, count, rest, err := cut(line)
+		if err != nil {
+			return words, err
 		}
-		word := line
-		if end >= 0 {
-			word = line[:end]
+		line = rest
+		whole, err := repeated(word, count, &room)
+		if err != nil {
+			return words, err
 		}
-		line = line[len(word):]
-		count := "1"
-		if word[0] == '"' && strings.HasPrefix(line, "*") {
-			end := strings.IndexAny(line+" ", space)
-			count, line = line[1:end], line[end:]
-		}
-		if word, err = unquote(word, line); err != nil {
-			return nil, err
-		}
-		if count != "1" {
-			if word, err = repeat(word, count, room); err != nil {
-				return nil, err
-			}
-			room -= len(word)
-		}
-		words = append(words, word)
+		words = append(words, whole)
 	}
 }
 
-// repeat makes a word of a quoted one and the number that follows it.
-func repeat(word, count string, room int) (string, error) {
-	n, err := strconv.Atoi(count)
-	if err != nil || n < 1 || count[0] == '+' || n > MaxRepeated || len(word)*n > room {
-		return "", errRepeat
+// cut takes the first word off a line. Escapes are resolved in place. count is
+// what stands behind a quoted word and a star; nil is none.
+func cut(line []byte) (word, count, rest []byte, err error) {
+	if line[0] != '"' {
+		word, rest = line, nil
+		if end := bytes.IndexAny(line, space); end >= 0 {
+			word, rest = line[:end], line[end:]
+		}
+		if bytes.IndexByte(word, '"') >= 0 {
+			return nil, nil, nil, errGlued
+		}
+		return word, nil, rest, nil
 	}
-	return strings.Repeat(word, n), nil
+	end := quoteEnd(line)
+	if end < 0 {
+		return nil, nil, nil, errEnd
+	}
+	word, rest = line[1:end-1], line[end:]
+	if len(rest) > 0 && rest[0] == '*' {
+		count, rest = rest[1:], nil
+		if end := bytes.IndexAny(count, space); end >= 0 {
+			count, rest = count[:end], count[end:]
+		}
+	}
+	if len(rest) > 0 && rest[0] != ' ' && rest[0] != '\t' {
+		return nil, nil, nil, errGlued
+	}
+	word, err = unescape(word)
+	return word, count, rest, err
+}
+
+// repeated makes a word of one and the number that follows it, if any does.
+func repeated(word, count []byte, room *int) (*secret.Bytes, error) {
+	if count == nil {
+		return secret.Copy(word), nil
+	}
+	n, err := strconv.Atoi(string(count))
+	if err != nil || n < 1 || count[0] == '+' || n > MaxRepeated || n > 1 && len(word)*n > *room {
+		return nil, errRepeat
+	}
+	if n > 1 {
+		*room -= len(word) * n
+	}
+	whole := secret.New(len(word) * n)
+	for at := 0; at < whole.Len(); at += len(word) {
+		copy(whole.Expose()[at:], word)
+	}
+	return whole, nil
 }
 
 // quoteEnd returns where the quoted word ends that a line starts with, -1 if it
 // does not.
-func quoteEnd(line string) int {
+func quoteEnd(line []byte) int {
 	for i := 1; i < len(line); i++ {
 		switch line[i] {
 		case '\\':
@@ -149,22 +197,31 @@ func quoteEnd(line string) int {
 	return -1
 }
 
-// unquote returns what a word stands for, before the rest of the line.
-func unquote(word, rest string) (string, error) {
-	quoted := word[0] == '"'
-	switch {
-	case !quoted && strings.Contains(word, `"`):
-		return "", errGlued
-	case !quoted:
-		return word, nil
-	case quoteEnd(word) < 0:
-		return "", errEnd
-	case rest != "" && !strings.Contains(space, rest[:1]):
-		return "", errGlued
+// longestEscape is that of \U0010ffff, in bytes.
+const longestEscape = 10
+
+// unescape resolves Go's escapes in place: what they stand for is never longer.
+func unescape(word []byte) ([]byte, error) {
+	n := 0
+	for i := 0; i < len(word); {
+		if word[i] != '\\' {
+			word[n] = word[i]
+			n, i = n+1, i+1
+			continue
+		}
+		window := string(word[i:min(i+longestEscape, len(word))])
+		c, wide, rest, err := strconv.UnquoteChar(window, '"')
+		if err != nil {
+			return nil, errEscape
+		}
+		i += len(window) - len(rest)
+		if wide {
+			n += utf8.EncodeRune(word[n:n+utf8.UTFMax], c)
+		} else {
+			word[n] = byte(c)
+			n++
+		}
 	}
-	text, err := strconv.Unquote(word)
-	if err != nil {
-		return "", errEscape
-	}
-	return text, nil
+	clear(word[n:])
+	return word[:n], nil
 }

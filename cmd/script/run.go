@@ -21,6 +21,10 @@ type Result struct {
 	Args   []string // without credentials and values
 	Text   string   // what the verb found out
 	Err    error    // nil if it did what it should
+
+	// Secret is what it found out if that is a secret and the runner is
+	// discreet. It is gone when the report has been made.
+	Secret *secret.Bytes
 }
 
 // Witness hears of every command that does something, with every word of it,
@@ -50,6 +54,8 @@ type Runner struct {
 	verbs   []known
 	file    string
 	waiting []planned // what runs at the next join
+
+	discreet bool // no string is made of what a verb has read
 
 	mu        sync.Mutex        // guards what strands share, which is what follows
 	sessions  map[string]uint64 // by user
@@ -87,13 +93,17 @@ func (r *Runner) Run(name string, text io.Reader) error { return r.RunFrom(name,
 // RunFrom is Run for a script that stands in a file after that many lines.
 func (r *Runner) RunFrom(name string, lines int, text io.Reader) error {
 	r.file = name
-	return eachLine(name, lines, text, r.step)
+	return r.eachLine(name, lines, text, r.step)
 }
+
+// Discreet has secrets that verbs find out reported as such.
+func (r *Runner) Discreet() { r.discreet = true }
 
 // Check reads a script as Run does and finds the first line that cannot be
 // understood, without running any.
 func (r *Runner) Check(name string, lines int, text io.Reader) error {
-	return eachLine(name, lines, text, func(c Command) error {
+	return r.eachLine(name, lines, text, func(c Command) error {
+		defer wipe(c.secrets)
 		if err := r.understand(c.Words); err != nil {
 			return &Failure{File: name, Line: c.Line, Err: err}
 		}
@@ -102,11 +112,12 @@ func (r *Runner) Check(name string, lines int, text io.Reader) error {
 }
 
 // eachLine reads a script line by line, and ends with what do returns.
-func eachLine(name string, lines int, text io.Reader, do func(Command) error) error {
+func (r *Runner) eachLine(name string, lines int, text io.Reader, do func(Command) error) error {
 	reader := NewReader(text)
-	reader.line = lines
+	defer reader.lines.Close()
+	reader.lines.number = lines
 	for {
-		c, err := reader.Next()
+		words, err := reader.next()
 		var syntax *SyntaxError
 		switch {
 		case errors.Is(err, io.EOF):
@@ -116,7 +127,7 @@ func eachLine(name string, lines int, text io.Reader, do func(Command) error) er
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := do(c); err != nil {
+		if err := do(r.command(reader.lines.number, words)); err != nil {
 			return err
 		}
 	}
@@ -127,6 +138,7 @@ func (r *Runner) step(c Command) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if r.stopped.Load() {
+		wipe(c.secrets)
 		return ErrStopped
 	}
 	s := &Strand{Runner: r, line: c.Line}

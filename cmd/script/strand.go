@@ -12,23 +12,30 @@ import (
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/secret"
 )
 
 // Strand is a sequence of lines: the script itself, or one of those that run
 // side by side.
 type Strand struct {
 	*Runner
-	name   string
-	line   int
-	parker ipc.Parker   // nil for the script itself
-	system *boot.System // that a strand runs on, and ends with; nil for the script
+	name    string
+	line    int
+	parker  ipc.Parker      // nil for the script itself
+	secrets []*secret.Bytes // of the command that runs
+	shown   *secret.Bytes   // what it has found out, nil if that is no secret
+	system  *boot.System    // that a strand runs on, and ends with; nil for the script
 }
 
-// step runs one line and reports it.
+// step runs one line and reports it. It wipes the line's secrets.
 func (r *Strand) step(c Command) error {
+	r.secrets = c.secrets
 	out, err := r.run(c.Words)
+	defer r.wipe(err)
 	if err != nil {
 		out = ""
+		r.shown.Wipe()
+		r.shown = nil
 	}
 	if r.dead() {
 		if r.system != nil {
@@ -38,7 +45,13 @@ func (r *Strand) step(c Command) error {
 			return err
 		}
 	}
-	r.tell(Result{Line: c.Line, Strand: r.name, Verb: c.Words[0], Args: r.public(c.Words)[1:], Text: out, Err: err})
+	result := Result{Line: c.Line, Strand: r.name, Verb: c.Words[0], Args: r.public(c.Words)[1:], Text: out, Err: err}
+	if r.discreet {
+		result.Secret = r.shown
+	} else if r.shown != nil {
+		result.Text = string(r.shown.Expose())
+	}
+	r.tell(result)
 	if err == nil {
 		return nil
 	}
@@ -51,6 +64,15 @@ func (r *Strand) step(c Command) error {
 		f.Verb = "" // The reason says what is known of it.
 	}
 	return f
+}
+
+// wipe wipes what a line has had of secrets. If the power was cut, what it began
+// may still be looking at them.
+func (r *Strand) wipe(err error) {
+	if !errors.Is(err, ErrPowerCut) {
+		wipe(r.secrets)
+	}
+	r.shown.Wipe()
 }
 
 // run runs one command.
@@ -68,8 +90,12 @@ func (r *Strand) run(words []string) (string, error) {
 	case r.witness == nil:
 		return r.outcome(k.Run(r, words[1:]))
 	}
-	step := r.begin(words)
+	step := r.begin(r.revealed(words))
 	text, err := r.outcome(k.Run(r, words[1:]))
+	if r.shown != nil {
+		r.end(step, string(r.shown.Expose()), err)
+		return text, err
+	}
 	r.end(step, text, err)
 	return text, err
 }
@@ -313,7 +339,8 @@ func async(r *Strand, a []string) (string, error) {
 		i = len(r.waiting)
 		r.waiting = append(r.waiting, planned{name: a[0]})
 	}
-	r.waiting[i].lines = append(r.waiting[i].lines, Command{Line: r.line, Words: a[1:]})
+	r.waiting[i].lines = append(r.waiting[i].lines, Command{Line: r.line, Words: a[1:], secrets: r.secrets})
+	r.secrets = nil // They are for when it runs.
 	return "", nil
 }
 
@@ -349,6 +376,11 @@ func join(r *Strand, _ []string) (string, error) {
 
 // play runs the lines of one strand.
 func (r *Strand) play(p planned, on *boot.System, parker ipc.Parker) error {
+	defer func() {
+		for _, c := range p.lines {
+			wipe(c.secrets) // Of lines that did not run, as well.
+		}
+	}()
 	for _, c := range p.lines {
 		if r.stopped.Load() {
 			return ErrStopped

@@ -18,19 +18,20 @@ const kept = "kept"
 
 // credential makes a credential of a kind that the grammar knows. Whoever asks
 // for it wipes it.
-func (r *Runner) credential(user, kind, word string) boot.Credential {
+func (r *Strand) credential(user, kind, argument string) boot.Credential {
+	word := r.secret(argument)
 	switch kind {
 	case "pin":
-		return boot.PIN([]byte(word))
+		return boot.PIN(word)
 	case "recovery":
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if key := r.recovery[user]; word == kept && key != nil {
+		if key := r.recovery[user]; string(word) == kept && key != nil {
 			return boot.Recovery(key.Expose())
 		}
-		return boot.Recovery([]byte(word))
+		return boot.Recovery(word)
 	}
-	return boot.Password([]byte(word))
+	return boot.Password(word)
 }
 
 // withCredential calls fn with the credential of the arguments USER KIND WORD.
@@ -55,21 +56,16 @@ func setCredential(r *Strand, a []string) (string, error) {
 }
 
 func recoveryKey(r *Strand, a []string) (string, error) {
-	text := ""
-	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) error {
-		key, err := l.CreateRecovery(ctx, a[0], have)
-		if err != nil {
-			return err
-		}
-		if len(a) == 4 {
-			r.keep(a[0], key)
-			return nil
-		}
-		defer key.Wipe()
-		text = string(key.Expose())
-		return nil
+	var key *secret.Bytes
+	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, have boot.Credential) (err error) {
+		key, err = l.CreateRecovery(ctx, a[0], have)
+		return err
 	})
-	return foundOut(text, err)
+	if err == nil && len(a) == 4 {
+		r.keep(a[0], key)
+		return "", nil
+	}
+	return r.show(key, err)
 }
 
 // keep makes a recovery key the user's that the script keeps.

@@ -3,6 +3,7 @@
 
     read.py DIR USER password|pin WORD     says what USER has in DIR
     read.py --keys DIR USER ...            and every key on the way to it
+    read.py --keys --argon HEX DIR ...     the same, if somebody knows what Argon2id makes of WORD
     read.py --vectors state.json           reads every vector, and says what differs
 
 It only reads. Python 3.9 or later, standard library. Argon2id is slow here: with
@@ -208,13 +209,13 @@ def read_guesses(files, users):
 KINDS = {"password": 1, "pin": 2, "recovery": 3}
 
 
-def login(users, name, kind, word):
+def login(users, name, kind, word, known=None):
     """The user, the protector and the auth token."""
     user = users.get(name)
     p = user and user["protectors"].get(KINDS[kind])
     if not p:
         raise Fault("bad-secret")
-    out = argon2id(word, p["salt"], p["passes"], p["memory"], p["lanes"], 64)
+    out = known or argon2id(word, p["salt"], p["passes"], p["memory"], p["lanes"], 64)
     if hashlib.sha256(out[:32]).digest() != p["verifier"]:
         raise Fault("bad-secret")
     return user, p, out[32:]
@@ -618,13 +619,13 @@ class Vault:
 
 # ---- everything together ----
 
-def read(files, name, kind, word, say=lambda *_: None):
+def read(files, name, kind, word, say=lambda *_: None, known=None):
     """What a user has: secrets {(app, name): value}, keys {(app, name): seed}, and the vault."""
     read_boot(files)
     salt = read_salt(files)
     users = read_users(files)
     read_guesses(files, users)
-    user, protector, auth = login(users, name, kind, word)
+    user, protector, auth = login(users, name, kind, word, known)
     say("auth token", auth)
     say("key of the protector", kek(auth, salt, user["id"], user["incarnation"], protector["id"]))
     root, generation, sum_ = read_root(files, user, protector, auth, salt)
@@ -639,6 +640,7 @@ def read(files, name, kind, word, say=lambda *_: None):
     for path in sorted(p for p in files if p.startswith(prefix)):
         ring = read_ring(path, files[path], user, keys)
         say(f"data key of {ring['app'].decode()}", ring["data"])
+        say_more(ring, say)
         rings[file_id(keys["names"], ring["app"])] = ring
     compare_rings(prefix, rings, head_path, rows)
     secrets = {}
@@ -652,6 +654,18 @@ def read(files, name, kind, word, say=lambda *_: None):
         secrets[place] = found[1]
     seeds = {(r["app"], n): seed for r in rings.values() for n, seed in r["keys"].items()}
     return secrets, seeds, vault
+
+
+def say_more(ring, say):
+    """What is made of an app's keys while they are in use."""
+    app = ring["app"].decode()
+    for use in ("encrypt", "nonce"):
+        say(f"record {use} key of {app}", derive(ring["data"], f"nexus record v1 {use}"))
+    for name, seed in ring["keys"].items():
+        expanded = hashlib.sha512(seed).digest()
+        say(f"seed of {app} {name.decode()}", seed)
+        say(f"scalar of {app} {name.decode()}", expanded[:32])
+        say(f"prefix of {app} {name.decode()}", expanded[32:])
 
 
 def load(top):
@@ -735,12 +749,14 @@ def main(args):
         return 1 if run_vectors(args[1]) else 0
     keys = args[:1] == ["--keys"]
     args = args[1:] if keys else args
+    known = bytes.fromhex(args[1]) if args[:1] == ["--argon"] else None
+    args = args[2:] if known else args
     if len(args) != 4 or args[2] not in KINDS:
         print(__doc__, file=sys.stderr)
         return 2
     say = (lambda label, key: print(f"{label}: {key.hex()}")) if keys else (lambda *_: None)
     try:
-        secrets, seeds, vault = read(load(args[0]), args[1].encode(), args[2], args[3].encode(), say)
+        secrets, seeds, vault = read(load(args[0]), args[1].encode(), args[2], args[3].encode(), say, known)
     except Fault as fault:
         print(fault, file=sys.stderr)
         return 1
