@@ -29,7 +29,7 @@ SEEDS ?= 10000
 FAULTS ?= crash,power,disk,delay,drop,exhaust
 MUTANT_SEEDS ?= 600
 
-.PHONY: help run build sim test explore twice kill mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
+.PHONY: help run build sim test explore twice kill residue mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,10 @@ docs: ## make the pictures in docs/ again
 
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+RUNS = 50
+residue: ## scan RUNS processes of the shipped binary for what they leave of secrets
+	$(GO) test -count=1 -timeout 60m ./tests/residue -runs $(RUNS) -v
 
 KILLS = 500
 

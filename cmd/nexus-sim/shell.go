@@ -13,6 +13,7 @@ import (
 	"nexus.internal/os/cmd/machine"
 	"nexus.internal/os/cmd/scenario"
 	"nexus.internal/os/cmd/script"
+	"nexus.internal/os/services/secret"
 )
 
 // runShell is a prompt: a line is run when it is typed, and one that fails ends
@@ -62,7 +63,8 @@ type shell struct {
 }
 
 const shellHelp = `A line is a verb with its arguments; Tab completes, the arrows recall. "help" lists the verbs, "help VERB" explains one,
-"exit" or Ctrl-D ends. Nothing that is typed is kept when the shell ends: lines hold credentials.`
+"exit" or Ctrl-D ends. A secret that a line leaves out at its end, or has as ?, is asked for and not shown; one that is typed in the line
+stays in memory, with the line's history, till the shell ends.`
 
 func (sh *shell) run(cfg machine.Config, std streams) error {
 	p := &printer{out: sh.out}
@@ -149,12 +151,45 @@ func (sh *shell) reader() (next func() ([]byte, error), end func(), err error) {
 	}
 	t := term.NewTerminal(readWriter{f, sh.out}, "")
 	t.AutoCompleteCallback = sh.complete(t)
+	sh.runner.Asking(func(param string) (*secret.Bytes, error) { return askFor(param, f, t) })
 	sh.out = t // In raw mode, lines need the terminal's own ends.
 	return func() ([]byte, error) {
 		t.SetPrompt(sh.prompt())
 		line, err := t.ReadLine()
 		return []byte(line), err
 	}, func() { _ = term.Restore(int(f.Fd()), old) }, nil
+}
+
+// mostTyped is how long a secret may be that is asked for, in bytes.
+const mostTyped = 4096
+
+var errNotTyped = errors.New("nothing was typed")
+
+// askFor reads a secret from a terminal in raw mode, which does not show it, into
+// the pool of secrets and nowhere else.
+func askFor(param string, f io.Reader, t io.Writer) (*secret.Bytes, error) {
+	if _, err := fmt.Fprintf(t, "%s, which is not shown:\n", param); err != nil {
+		return nil, err
+	}
+	typed := secret.New(mostTyped + 1)
+	defer typed.Wipe()
+	b := typed.Expose()
+	for n := 0; n < len(b); {
+		if _, err := io.ReadFull(f, b[n:n+1]); err != nil {
+			return nil, err
+		}
+		switch b[n] {
+		case '\r', '\n':
+			return secret.Copy(b[:n]), nil
+		case '\x7f', '\b':
+			n = max(n-1, 0)
+		case '\x03', '\x04', '\x1b': // Ctrl-C, Ctrl-D, Escape
+			return nil, errNotTyped
+		default:
+			n++
+		}
+	}
+	return nil, fmt.Errorf("longer than %d bytes", mostTyped)
 }
 
 type readWriter struct {

@@ -232,7 +232,11 @@ func sign(r *Strand, a []string) (string, error) {
 		if err != nil {
 			return err
 		}
-		if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, r.secret(a[2]), signature) {
+		verified := false
+		secret.Do(func() { // What is verified lies on the stack meanwhile.
+			verified = len(public) == ed25519.PublicKeySize && ed25519.Verify(public, r.secret(a[2]), signature)
+		})
+		if !verified {
 			return fmt.Errorf("%w: the signature does not verify", ErrMismatch)
 		}
 		text = hex.EncodeToString(signature)

@@ -20,6 +20,11 @@ func (r *Runner) Do(number int, line []byte) error {
 	case err == nil && len(words) == 0:
 		return nil // A comment.
 	}
+	if err == nil && r.ask != nil {
+		if words, err = r.complete(words); err != nil {
+			wipe(words)
+		}
+	}
 	if err != nil {
 		return &Failure{File: r.file, Line: number, Err: usageError(err.Error())}
 	}

@@ -51,6 +51,44 @@ func (r *Runner) hide(words []*secret.Bytes, hidden []bool) {
 	}
 }
 
+// unknown stands on a terminal for a secret that is asked for.
+const unknown = "?"
+
+// Asking has secrets of a line asked for: those that stand there as a question
+// mark, or are missing at its end. ask is told the parameter's name.
+func (r *Runner) Asking(ask func(param string) (*secret.Bytes, error)) { r.ask = ask }
+
+// complete asks for the secrets that a line lacks.
+func (r *Runner) complete(words []*secret.Bytes) ([]*secret.Bytes, error) {
+	k, ok := r.find(string(words[0].Expose()))
+	if !ok {
+		return words, nil
+	}
+	for i, p := range k.params {
+		at := 1 + i
+		switch {
+		case p.name == command && at < len(words):
+			inner, err := r.complete(words[at:])
+			return append(words[:at:at], inner...), err
+		case !slices.Contains(secrets, p.name), at > len(words), at == len(words) && p.optional:
+			continue
+		case at < len(words) && string(words[at].Expose()) != unknown:
+			continue
+		}
+		word, err := r.ask(p.name)
+		if err != nil {
+			return words, err
+		}
+		if at == len(words) {
+			words = append(words, word)
+		} else {
+			words[at].Wipe()
+			words[at] = word
+		}
+	}
+	return words, nil
+}
+
 // secret is what an argument stands for. It is the command's, and gone with it.
 func (r *Strand) secret(word string) []byte {
 	if len(word) > len(mark) && word[:len(mark)] == mark {

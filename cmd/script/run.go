@@ -56,6 +56,7 @@ type Runner struct {
 	waiting []planned // what runs at the next join
 
 	discreet bool // no string is made of what a verb has read
+	ask      func(param string) (*secret.Bytes, error) // nil if nobody can be asked
 
 	mu        sync.Mutex        // guards what strands share, which is what follows
 	sessions  map[string]uint64 // by user

@@ -1,8 +1,15 @@
 package ui_v18b_host
 
 import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"nexus.internal/os/ipc"
+	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/secret"
 )
 
@@ -55,4 +62,59 @@ func TestNoSecretIsInUseAfterALock(t *testing.T) {
 	alice.password.Secret.Wipe()
 	bob.password.Secret.Wipe()
 	none("without the passwords", 0)
+}
+
+// TestLockWipesAmidRequests locks while 1,000 flows of control of eight apps ask
+// for values, as fast as they are answered: when the lock has answered, nothing
+// of the session is in the pool. How long it took is printed, and a quiet lock
+// beside it.
+func TestLockWipesAmidRequests(t *testing.T) {
+	const flows, apps = 1000, 8
+	before := secret.ReadStats().InUse
+	w := fresh(t)
+	alice := w.newUser("alice")
+	var quiet, amid []time.Duration
+	for range 5 {
+		var all []*app
+		for i := range apps {
+			a := alice.app(fmt.Sprint("app", i))
+			a.put("token", "v")
+			all = append(all, a)
+		}
+		var answered, denied atomic.Int64
+		var over sync.WaitGroup
+		body := frame(t, &wire.GetRequest{Name: "token"})
+		for i := range flows {
+			over.Go(func() {
+				a := all[i%apps]
+				for {
+					switch a.send(a.Config.Store, wire.OpGet, body).code {
+					case ipc.Denied:
+						denied.Add(1)
+						return
+					case ipc.OK:
+						answered.Add(1)
+					}
+				}
+			})
+		}
+		for answered.Load() < flows {
+			time.Sleep(time.Millisecond)
+		}
+		begun := time.Now()
+		alice.lock()
+		amid = append(amid, time.Since(begun))
+		if n := secret.ReadStats().InUse - before; n != 1 {
+			t.Errorf("%d secrets are in use when the lock has answered, and one is the test's", n)
+		}
+		over.Wait()
+		alice.unseal()
+		begun = time.Now()
+		alice.lock()
+		quiet = append(quiet, time.Since(begun))
+		alice.unseal()
+	}
+	slices.Sort(quiet)
+	slices.Sort(amid)
+	t.Logf("a lock amid %d flows takes %.0f times as long as a quiet one", flows, float64(amid[2])/float64(quiet[2]))
 }
