@@ -93,6 +93,8 @@ var table = []row{
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it; " +
 			"kept disagreements are replayed by what finds them, tests/modelrun, which the doors hold for therefore"},
 
+	{"tests/residue", "services/identityd/userdb tests/scan golang.org/x/crypto/argon2 golang.org/x/sys/unix",
+		"looks into a process of the shipped binary; the second implementation of all keys is in Python"},
 	{"tests/scan", "",
 		"reads the memory of another process, whatever that is"},
 	{"tests/rig", "ipc capability actors actors/seeded",
