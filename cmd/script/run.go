@@ -55,7 +55,7 @@ type Runner struct {
 	file    string
 	waiting []planned // what runs at the next join
 
-	discreet bool // no string is made of what a verb has read
+	discreet bool                                      // no string is made of what a verb has read
 	ask      func(param string) (*secret.Bytes, error) // nil if nobody can be asked
 
 	mu        sync.Mutex        // guards what strands share, which is what follows
