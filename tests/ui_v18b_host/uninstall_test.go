@@ -104,7 +104,7 @@ func TestOldVaultOfUninstalledApp(t *testing.T) {
 	w.end()
 	before := contents(t, d)
 	w = start(t, d)
-	alice, bob := w.back("alice"), w.back("bob")
+	alice := w.back("alice")
 	must(t, alice.uninstall("notes"))
 	alice.app("mail").put("more", "than there was")
 	w.end()
@@ -112,7 +112,8 @@ func TestOldVaultOfUninstalledApp(t *testing.T) {
 		must(t, d.Replace("state/identity/alice/"+name, before["state/identity/alice/"+name]))
 	}
 	w = start(t, d)
-	alice, bob = w.back("alice"), w.back("bob")
+	alice = w.back("alice")
+	bob := w.back("bob")
 	notes := alice.app("notes")
 	_, err := notes.tryGet("token")
 	want(t, err, ipc.Damaged)
