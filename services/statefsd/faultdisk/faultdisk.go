@@ -5,6 +5,7 @@
 package faultdisk
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -28,8 +29,9 @@ type Disk struct {
 var _ disk.Disk = (*Disk)(nil)
 
 // New makes a disk that asks fault, which may be nil, before it calls the disk
-// below. A call that fault fails is not made. After a failed Append, Truncate
-// or Sync the file takes no more writes, as package disk has it.
+// below. A call that fault fails is not made, but for what a simdisk.Short or
+// simdisk.Unsure says. After a failed Append, Truncate or Sync the file takes no
+// more writes, as package disk has it.
 func New(below disk.Disk, fault func(simdisk.Op) error) *Disk {
 	return &Disk{below: below, fault: fault, poisoned: make(map[string]bool)}
 }
@@ -68,14 +70,20 @@ func wrap(op simdisk.Op, err error) error {
 	return &disk.Error{Op: string(op.Kind), Path: op.Path, Err: err}
 }
 
-// healed notes that the file at path is gone, or another one in its place.
-func (d *Disk) healed(path string, err error) error {
-	if err == nil || errors.Is(err, disk.ErrNotExist) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.poisoned, path)
+// placed notes how a file came to path: if the disk below did it, nothing of
+// what was there before matters any more; if it did and then a fault came, the
+// file takes no more writes.
+func (d *Disk) placed(path string, err, fault error) error {
+	if err == nil {
+		d.poison(path, fault != nil)
 	}
-	return err
+	return cmp.Or(err, fault)
+}
+
+func (d *Disk) poison(path string, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.poisoned[path] = on
 }
 
 // Stat implements disk.Disk.
@@ -96,10 +104,12 @@ func (d *Disk) ReadAt(path string, p []byte, off int64) (int, error) {
 
 // Append implements disk.Disk.
 func (d *Disk) Append(path string, off int64, p []byte) error {
-	if err := d.begin(simdisk.Op{Kind: simdisk.Append, Path: path, Off: off, Len: len(p)}); err != nil {
-		return err
+	fault := d.begin(simdisk.Op{Kind: simdisk.Append, Path: path, Off: off, Len: len(p)})
+	p, ok := simdisk.Stored(p, fault)
+	if !ok {
+		return fault
 	}
-	return d.below.Append(path, off, p)
+	return cmp.Or(d.below.Append(path, off, p), fault)
 }
 
 // Truncate implements disk.Disk.
@@ -120,29 +130,33 @@ func (d *Disk) Sync(path string) error {
 
 // Replace implements disk.Disk.
 func (d *Disk) Replace(path string, p []byte) error {
-	if err := d.begin(simdisk.Op{Kind: simdisk.Replace, Path: path, Len: len(p)}); err != nil {
-		return err
+	fault := d.begin(simdisk.Op{Kind: simdisk.Replace, Path: path, Len: len(p)})
+	if !simdisk.Done(fault) {
+		return fault
 	}
-	return d.healed(path, d.below.Replace(path, p))
+	return d.placed(path, d.below.Replace(path, p), fault)
 }
 
 // Rename implements disk.Disk.
 func (d *Disk) Rename(from, to string) error {
-	if err := d.begin(simdisk.Op{Kind: simdisk.Rename, Path: from, To: to}); err != nil {
-		return err
+	fault := d.begin(simdisk.Op{Kind: simdisk.Rename, Path: from, To: to})
+	if !simdisk.Done(fault) {
+		return fault
 	}
-	if err := d.below.Rename(from, to); err != nil {
-		return err // That from is not there says nothing of to.
-	}
-	return d.healed(to, nil)
+	return d.placed(to, d.below.Rename(from, to), fault)
 }
 
 // Remove implements disk.Disk.
 func (d *Disk) Remove(path string) error {
-	if err := d.begin(simdisk.Op{Kind: simdisk.Remove, Path: path}); err != nil {
-		return err
+	fault := d.begin(simdisk.Op{Kind: simdisk.Remove, Path: path})
+	if !simdisk.Done(fault) {
+		return fault
 	}
-	return d.healed(path, d.below.Remove(path))
+	err := d.below.Remove(path)
+	if err == nil || errors.Is(err, disk.ErrNotExist) {
+		d.poison(path, false) // Nothing is left that a write could harm.
+	}
+	return cmp.Or(err, fault)
 }
 
 // List implements disk.Disk.

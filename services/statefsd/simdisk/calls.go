@@ -40,15 +40,14 @@ func wrap(op Op, err error) error {
 	return &disk.Error{Op: string(op.Kind), Path: op.Path, Err: err}
 }
 
-// beginFile is begin for a call on one file, which may be absent: nil.
+// beginFile is begin for a call on one file, which may be absent: nil. It is
+// answered beside an error of the hook as well.
 func (d *Disk) beginFile(op Op) (*file, error) {
 	if err := disk.CheckPath(op.Path); err != nil {
 		return nil, wrap(op, err)
 	}
-	if err := d.begin(op); err != nil {
-		return nil, err
-	}
-	return d.files[op.Path], nil
+	err := d.begin(op)
+	return d.files[op.Path], err
 }
 
 // find is beginFile for a call that doesn't create the file.
@@ -114,11 +113,13 @@ func (d *Disk) Append(path string, off int64, p []byte) error {
 	op := Op{Kind: Append, Path: path, Off: off, Len: len(p)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	poisoned := d.poisoned[path]
 	f, err := d.beginFile(op)
+	p, stores := Stored(p, err)
 	switch {
-	case err != nil:
+	case !stores:
 		return err
-	case d.poisoned[path]:
+	case poisoned:
 		return wrap(op, disk.ErrPoisoned)
 	case f == nil && off != 0:
 		return wrap(op, disk.ErrNotExist)
@@ -132,7 +133,7 @@ func (d *Disk) Append(path string, off int64, p []byte) error {
 	}
 	d.stats.Writes++
 	f.data = append(f.data, p...)
-	return nil
+	return err
 }
 
 // Truncate implements disk.Disk.
@@ -166,6 +167,9 @@ func (d *Disk) Sync(path string) error {
 	if f.durable < len(f.data) || !f.entry {
 		d.stats.Syncs++
 	}
+	if !f.entry {
+		d.synced(path)
+	}
 	f.settle()
 	return nil
 }
@@ -175,7 +179,8 @@ func (d *Disk) Replace(path string, p []byte) error {
 	op := Op{Kind: Replace, Path: path, Len: len(p)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, err := d.beginFile(op); err != nil {
+	_, err := d.beginFile(op)
+	if !Done(err) {
 		return err
 	}
 	if d.blocked(path) {
@@ -183,11 +188,22 @@ func (d *Disk) Replace(path string, p []byte) error {
 	}
 	d.stats.Writes++
 	d.stats.Syncs++
+	before := d.was(path)
 	f := &file{data: slices.Clone(p)}
 	f.settle()
+	d.place(path, f, err)
+	d.changed(err, before)
+	return err
+}
+
+// place puts a durable file at path. If the entry that leads to it may not be
+// durable, it takes no more writes.
+func (d *Disk) place(path string, f *file, err error) {
 	d.put(path, f)
 	delete(d.poisoned, path)
-	return nil
+	if err != nil {
+		d.poisoned[path] = true
+	}
 }
 
 // Rename implements disk.Disk.
@@ -201,19 +217,24 @@ func (d *Disk) Rename(from, to string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f, err := d.change(op)
-	if err != nil {
+	f, err := d.beginFile(op)
+	switch {
+	case !Done(err):
 		return err
-	}
-	if d.blocked(to) {
+	case d.poisoned[from]:
+		return wrap(op, disk.ErrPoisoned)
+	case f == nil:
+		return wrap(op, disk.ErrNotExist)
+	case d.blocked(to):
 		return wrap(op, disk.ErrConflict)
 	}
 	d.stats.Syncs++
 	f.settle()
+	source, target := d.was(from), d.was(to)
 	d.drop(from)
-	d.put(to, f)
-	delete(d.poisoned, to)
-	return nil
+	d.place(to, f, err)
+	d.changed(err, source, target)
+	return err
 }
 
 // Remove implements disk.Disk.
@@ -222,7 +243,7 @@ func (d *Disk) Remove(path string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f, err := d.beginFile(op)
-	if err != nil {
+	if !Done(err) {
 		return err
 	}
 	if f == nil {
@@ -230,9 +251,11 @@ func (d *Disk) Remove(path string) error {
 		return wrap(op, disk.ErrNotExist)
 	}
 	d.stats.Syncs++
+	before := d.was(path)
 	d.drop(path)
 	delete(d.poisoned, path)
-	return nil
+	d.changed(err, before)
+	return err
 }
 
 // List implements disk.Disk.

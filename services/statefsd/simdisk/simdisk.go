@@ -2,9 +2,10 @@
 // and no better, so that what a caller forgot to make durable is lost at a
 // power cut.
 //
-// It keeps for each file what a reader sees and how much of it is durable. It
-// calls nothing, and has no clock, chance or goroutine: the same calls leave
-// the same disk. It never touches a real file.
+// It keeps for each file what a reader sees and how much of it is durable, and
+// can show every disk that a power cut may leave: loss.go. Hooks make it fail:
+// fault.go. It calls nothing, and has no clock, chance or goroutine: the same
+// calls leave the same disk. It never touches a real file.
 package simdisk
 
 import (
@@ -59,12 +60,17 @@ type file struct {
 
 func (f *file) settle() { f.durable, f.entry = len(f.data), true }
 
+func (f *file) clone() *file {
+	return &file{data: slices.Clip(f.data), durable: f.durable, entry: f.entry}
+}
+
 // Disk implements disk.Disk. Use New.
 type Disk struct {
 	mu       sync.Mutex
 	files    map[string]*file
 	below    map[string]int // files below each directory
 	poisoned map[string]bool
+	unsure   []change // oldest first
 	fault    func(Op) error
 	readOnly bool
 	closed   bool
@@ -82,37 +88,6 @@ func New() *Disk {
 		files:    make(map[string]*file),
 		below:    make(map[string]int),
 		poisoned: make(map[string]bool),
-	}
-}
-
-// SetFault installs a hook that is called before each operation, and makes it
-// fail by returning an error. A failed Append, Truncate or Sync poisons the
-// file; a failed Replace, Rename or Remove has done nothing. The hook must not
-// call the disk. nil takes it away.
-func (d *Disk) SetFault(fault func(Op) error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = fault
-}
-
-// FailAt is a fault hook: the n-th call fails.
-func FailAt(n uint64, err error) func(Op) error {
-	return func(op Op) error {
-		if op.N == n {
-			return err
-		}
-		return nil
-	}
-}
-
-// FailFrom is a fault hook: the n-th call and all after it fail, as if the
-// power had been cut before it.
-func FailFrom(n uint64, err error) func(Op) error {
-	return func(op Op) error {
-		if op.N >= n {
-			return err
-		}
-		return nil
 	}
 }
 
@@ -146,15 +121,17 @@ func (d *Disk) Stats() disk.Stats {
 }
 
 // Clone answers a disk in the same state, closed or poisoned as this one is,
-// with a count of its own and without the fault hook.
+// with a count of its own and without the fault hook. It costs a few words for
+// each file: bytes that are there never change, so that both can have them.
 func (d *Disk) Clone() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := New()
 	for path, f := range d.files {
-		c.put(path, &file{data: slices.Clone(f.data), durable: f.durable, entry: f.entry})
+		c.put(path, f.clone())
 	}
 	maps.Copy(c.poisoned, d.poisoned)
+	c.unsure = slices.Clone(d.unsure)
 	c.readOnly, c.closed = d.readOnly, d.closed
 	return c
 }
@@ -168,42 +145,14 @@ func (d *Disk) Reopen() *Disk {
 	return c
 }
 
-// Crash answers the disk as it is after a power cut: whatever was not synced
-// is gone.
-func (d *Disk) Crash() *Disk {
-	return d.Tear(func(string, int) int { return 0 })
-}
-
-// Tear answers the disk as it is after a power cut that left something of what
-// was not synced: keep answers how many of a file's un-synced bytes, from their
-// beginning. It is asked once for each file that has some, in byte order of
-// the paths.
-func (d *Disk) Tear(keep func(path string, unsynced int) int) *Disk {
-	c := d.Reopen()
-	for _, path := range slices.Sorted(maps.Keys(c.files)) {
-		f := c.files[path]
-		kept := 0
-		if n := len(f.data) - f.durable; n > 0 {
-			kept = max(0, min(n, keep(path, n)))
-		}
-		if !f.entry && kept == 0 {
-			c.drop(path)
-			continue
-		}
-		f.data = f.data[:f.durable+kept]
-		f.settle()
-	}
-	return c
-}
-
 // Hash digests what a power cut would leave. Disks with equal hashes are
 // equal after Crash.
 func (d *Disk) Hash() [sha256.Size]byte {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	c := d.Clone()
+	c.undo(0)
 	h := sha256.New()
-	for _, path := range slices.Sorted(maps.Keys(d.files)) {
-		f := d.files[path]
+	for _, path := range slices.Sorted(maps.Keys(c.files)) {
+		f := c.files[path]
 		if f.entry {
 			digest(h, []byte(path))
 			digest(h, f.data[:f.durable])
