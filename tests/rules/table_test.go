@@ -95,6 +95,8 @@ var table = []row{
 
 	{"tests/residue", "services/identityd/userdb tests/scan golang.org/x/crypto/argon2 golang.org/x/sys/unix",
 		"looks into a process of the shipped binary; the second implementation of all keys is in Python"},
+	{"tests/crash", "... cmd/boot",
+		"cuts the power of the whole system, and knows nothing of it but its calls of the disk"},
 	{"tests/scan", "",
 		"reads the memory of another process, whatever that is"},
 	{"tests/rig", "ipc capability actors actors/seeded",
