@@ -35,6 +35,11 @@ func ringPath(user string, id [KeyIDSize]byte) string {
 type files struct {
 	task *ipc.Task
 	slot ipc.Slot
+
+	// durable has the paths of which a power cut is known to leave what is read.
+	// Of others it is not: a write of this boot has failed, or a process was
+	// killed in the middle of one.
+	durable map[string]bool
 }
 
 // read answers a whole file of at most most bytes. The error is ipc.NotFound
@@ -57,12 +62,35 @@ func (f *files) read(ctx context.Context, path string, most int) ([]byte, error)
 	return p.Data, nil
 }
 
+// settled is read of a file that is durable then, so that nothing is built on
+// what a power cut could take back: no value is put under a key, and no head
+// written about a file, that may be gone at the next boot. The caller has the
+// file's lock.
+func (f *files) settled(ctx context.Context, path string, most int) ([]byte, error) {
+	data, err := f.read(ctx, path, most)
+	if err != nil || f.durable[path] {
+		return data, err
+	}
+	q := &wire.AppendFileRequest{Path: path, Offset: uint64(len(data)), Sync: true}
+	if f.call(ctx, wire.OpAppendFile, q, &wire.AppendFileReply{}) != nil {
+		// A write has failed, and the file takes no more: another takes its place.
+		return data, f.replace(ctx, path, data)
+	}
+	f.durable[path] = true
+	return data, nil
+}
+
 // replace makes the whole file durable. After an error nobody knows which of
 // the two versions is there. It has the time it needs, whatever the request
 // that wants it, because an unknown outcome costs more than a late one.
 func (f *files) replace(ctx context.Context, path string, data []byte) error {
-	var p wire.ReplaceFileReply
-	return passing(f.call(f.task.Detached(ctx), wire.OpReplaceFile, &wire.ReplaceFileRequest{Path: path, Data: data}, &p))
+	delete(f.durable, path)
+	q := &wire.ReplaceFileRequest{Path: path, Data: data}
+	if err := f.call(f.task.Detached(ctx), wire.OpReplaceFile, q, &wire.ReplaceFileReply{}); err != nil {
+		return passing(err)
+	}
+	f.durable[path] = true
+	return nil
 }
 
 // write is a file that is to be made durable as a whole.
@@ -84,6 +112,7 @@ func (f *files) commit(ctx context.Context, writes []write) error {
 
 // remove makes sure that there is no such file.
 func (f *files) remove(ctx context.Context, path string) error {
+	delete(f.durable, path)
 	var p wire.RemoveFileReply
 	err := f.call(f.task.Detached(ctx), wire.OpRemoveFile, &wire.RemoveFileRequest{Path: path}, &p)
 	if errors.Is(err, ipc.NotFound) {

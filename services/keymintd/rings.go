@@ -39,11 +39,11 @@ func (s *Service) loaded(ctx context.Context, a access) (*ring, error) {
 		return r, nil
 	}
 	id := fileID(acct.rootKeys.names, a.app)
-	file, err := s.files.read(ctx, ringPath(acct.user, id), maxRingFile)
+	file, err := s.files.settled(ctx, ringPath(acct.user, id), maxRingFile)
 	if err != nil && !errors.Is(err, ipc.NotFound) {
 		return nil, faultIn(ringPath(acct.user, id), err)
 	}
-	h, headErr := s.head(ctx, a)
+	h, headErr := s.glance(ctx, a)
 	if headErr != nil {
 		return nil, headErr
 	}
@@ -90,18 +90,28 @@ func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring
 	return r, behind, nil
 }
 
-// head reads keys.head. It returns ipc.Sealed if the keys were wiped meanwhile.
+// head reads keys.head before it is written. It returns ipc.Sealed if the keys
+// were wiped meanwhile. The caller has its lock.
 func (s *Service) head(ctx context.Context, a access) (*keyHead, error) {
-	path := headPath(a.acct.user)
-	file, err := s.mustRead(ctx, path, maxKeyHeadFile)
-	if a.acct.wiped {
+	file, err := s.mustRead(ctx, headPath(a.acct.user), maxKeyHeadFile)
+	return a.acct.openHead(file, err)
+}
+
+// glance reads keys.head without its lock, to compare it with a ring.
+func (s *Service) glance(ctx context.Context, a access) (*keyHead, error) {
+	file, err := s.files.read(ctx, headPath(a.acct.user), maxKeyHeadFile)
+	return a.acct.openHead(file, present(headPath(a.acct.user), err))
+}
+
+func (a *account) openHead(file []byte, err error) (*keyHead, error) {
+	if a.wiped {
 		return nil, ipc.Sealed
 	}
 	if err != nil {
 		return nil, err
 	}
-	h, err := openKeyHead(a.acct.rootKeys.head, a.acct.owner, file)
-	return h, faultIn(path, err)
+	h, err := openKeyHead(a.rootKeys.head, a.owner, file)
+	return h, faultIn(headPath(a.user), err)
 }
 
 // catchUp brings keys.head up to a ring that was written before a crash kept

@@ -37,13 +37,18 @@ func (s *Service) readRoot(ctx context.Context, of owner) (*rootFiles, error) {
 	return f, err
 }
 
-// mustRead reads a file whose absence is damage.
+// mustRead reads a file whose absence is damage. The caller has its lock.
 func (s *Service) mustRead(ctx context.Context, path string, most int) ([]byte, error) {
-	file, err := s.files.read(ctx, path, most)
+	file, err := s.files.settled(ctx, path, most)
+	return file, present(path, err)
+}
+
+// present makes damage of the absence of a file.
+func present(path string, err error) error {
 	if errors.Is(err, ipc.NotFound) {
 		err = damageAt(0)
 	}
-	return file, faultIn(path, err)
+	return faultIn(path, err)
 }
 
 // open unwraps the root key, and compares root.keys with keys.head.

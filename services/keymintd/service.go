@@ -41,7 +41,7 @@ func New(t *ipc.Task, cfg Config) ipc.Service {
 		task:     t,
 		limits:   cfg.Limits.withDefaults(),
 		entropy:  entropy{task: t, rng: cfg.RNG},
-		files:    files{task: t, slot: cfg.StateFS},
+		files:    files{task: t, slot: cfg.StateFS, durable: make(map[string]bool)},
 		sessions: make(map[uint64]*session),
 		accounts: make(map[owner]*account),
 		locks:    locks{task: t, held: make(map[string]bool), waiting: make(map[string]int)},
@@ -68,7 +68,7 @@ func (s *Service) Start(ctx context.Context) error {
 }
 
 func (s *Service) readSalt(ctx context.Context) ([]byte, error) {
-	file, err := s.files.read(ctx, saltPath, saltSize)
+	file, err := s.files.settled(ctx, saltPath, saltSize)
 	if err != nil {
 		return nil, err
 	}

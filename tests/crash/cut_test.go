@@ -206,7 +206,7 @@ func (m *morgue) revive(d dead, deeper bool) (state, error) {
 	w := &watched{Disk: d.disk.Clone()}
 	var cuts []cut
 	var lost error
-	w.before = func(op simdisk.Op) {
+	w.before = func(op simdisk.Op, _ []byte) {
 		cuts = append(cuts, cut{disk: w.Clone(), call: op})
 		lost = errors.Join(lost, kept(w.Crash(), before))
 	}

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,30 +13,30 @@ import (
 // loses its power when it is told to.
 type watched struct {
 	*simdisk.Disk
-	before func(op simdisk.Op) // each call that changes something
+	before func(op simdisk.Op, data []byte) // each call that changes something, and what it writes
 	mu     sync.Mutex
 	gate   chan struct{} // the next sync of the vault waits for it
 	off    bool          // the next sync of the vault finds the power gone
 }
 
-func (d *watched) say(kind simdisk.Kind, path, to string) {
+func (d *watched) say(kind simdisk.Kind, path, to string, data []byte) {
 	if d.before != nil {
-		d.before(simdisk.Op{Kind: kind, Path: path, To: to})
+		d.before(simdisk.Op{Kind: kind, Path: path, To: to}, data)
 	}
 }
 
 func (d *watched) Append(path string, off int64, p []byte) error {
-	d.say(simdisk.Append, path, "")
+	d.say(simdisk.Append, path, "", p)
 	return d.Disk.Append(path, off, p)
 }
 
 func (d *watched) Truncate(path string, size int64) error {
-	d.say(simdisk.Truncate, path, "")
+	d.say(simdisk.Truncate, path, "", nil)
 	return d.Disk.Truncate(path, size)
 }
 
 func (d *watched) Sync(path string) error {
-	d.say(simdisk.Sync, path, "")
+	d.say(simdisk.Sync, path, "", nil)
 	d.mu.Lock()
 	gate, off := d.gate, d.off
 	if path == kvPath {
@@ -52,17 +53,17 @@ func (d *watched) Sync(path string) error {
 }
 
 func (d *watched) Replace(path string, p []byte) error {
-	d.say(simdisk.Replace, path, "")
+	d.say(simdisk.Replace, path, "", p)
 	return d.Disk.Replace(path, p)
 }
 
 func (d *watched) Rename(from, to string) error {
-	d.say(simdisk.Rename, from, to)
+	d.say(simdisk.Rename, from, to, nil)
 	return d.Disk.Rename(from, to)
 }
 
 func (d *watched) Remove(path string) error {
-	d.say(simdisk.Remove, path, "")
+	d.say(simdisk.Remove, path, "", nil)
 	return d.Disk.Remove(path)
 }
 
@@ -86,6 +87,7 @@ func (d *watched) powerOff() {
 type cut struct {
 	disk      *simdisk.Disk
 	call      simdisk.Op
+	data      []byte // that the call writes
 	era       int
 	low, high int
 }
@@ -170,10 +172,10 @@ func (r *recording) play(t *testing.T, e *era, d *simdisk.Disk) *simdisk.Disk {
 }
 
 // cutHere notes how the disk is.
-func (r *recording) cutHere(op simdisk.Op) {
+func (r *recording) cutHere(op simdisk.Op, data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := cut{disk: r.disk.Clone(), call: op, era: r.era, low: r.low, high: r.high}
+	c := cut{disk: r.disk.Clone(), call: op, data: bytes.Clone(data), era: r.era, low: r.low, high: r.high}
 	r.cuts = append(r.cuts, c)
 }
 

@@ -7,13 +7,17 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"nexus.internal/os/cmd/boot"
+	"nexus.internal/os/ipc"
 )
 
 // op is one operation of the script. do does it; it changes the state by set, or
 // by removing gone. burst is how many puts from this one on are sent before any
 // of them is durable; 0 for one that is alone. syncs says that what was on the
 // disk before is durable when the op is done. What is carried over was begun by
-// the process that was killed, and is done if its bytes are found.
+// the process that was killed, and is done if its bytes are found. again is what
+// it answers if it was done before, 0 if it does not mind.
 type op struct {
 	text  string
 	do    func(ctx context.Context, w *world) error
@@ -22,6 +26,7 @@ type op struct {
 	burst int
 
 	syncs, carried bool
+	again          ipc.Code
 }
 
 func (o *op) after(s state) state {
@@ -64,7 +69,7 @@ func bootOps(first bool) []op {
 		{text: "unseal", syncs: true, do: func(ctx context.Context, w *world) error { return w.unseal(ctx) }},
 	}
 	if first {
-		made := op{text: "create user", do: func(ctx context.Context, w *world) error { return w.createUser(ctx) }, set: state{"@user": user}}
+		made := op{text: "create user", do: func(ctx context.Context, w *world) error { return w.createUser(ctx) }, set: state{"@user": user}, again: ipc.Exists}
 		ops = append([]op{made}, ops...)
 	}
 	return ops
@@ -80,9 +85,10 @@ func put(app, name, value string) op {
 
 func del(app, name string) op {
 	return op{
-		text: "delete " + app + "/" + name,
-		do:   func(ctx context.Context, w *world) error { return w.apps[app].Keychain.Delete(ctx, name) },
-		gone: app + "/" + name,
+		text:  "delete " + app + "/" + name,
+		do:    func(ctx context.Context, w *world) error { return w.apps[app].Keychain.Delete(ctx, name) },
+		gone:  app + "/" + name,
+		again: ipc.NotFound,
 	}
 }
 
@@ -93,16 +99,28 @@ func generate(app, name string) op {
 			_, err := w.apps[app].Keychain.Generate(ctx, name)
 			return err
 		},
-		set: state{app + "#" + name: ""},
+		set:   state{app + "#" + name: ""},
+		again: ipc.Exists,
 	}
 }
 
 func deleteKey(app, name string) op {
 	return op{
-		text: "delete key " + app + "#" + name,
-		do:   func(ctx context.Context, w *world) error { return w.apps[app].Keychain.DeleteKey(ctx, name) },
-		gone: app + "#" + name,
+		text:  "delete key " + app + "#" + name,
+		do:    func(ctx context.Context, w *world) error { return w.apps[app].Keychain.DeleteKey(ctx, name) },
+		gone:  app + "#" + name,
+		again: ipc.NotFound,
 	}
+}
+
+// newCredential sets the password that there is, anew: all of it is wrapped and
+// written again.
+func newCredential() op {
+	return op{text: "set credential", do: func(ctx context.Context, w *world) error {
+		word := boot.Password([]byte(password))
+		defer word.Secret.Wipe()
+		return w.launcher.SetCredential(ctx, user, word, word)
+	}}
 }
 
 // relock locks the session and unseals it again.
@@ -167,7 +185,7 @@ func script() []era {
 	first := slices.Concat(bootOps(true),
 		w.some(20), one(generate("mail", "signing")), w.burst(9),
 		w.some(20), relock(),
-		w.some(10, 4), one(generate("calendar", "key")), one(deleteKey("mail", "signing")))
+		w.some(10, 4), one(generate("calendar", "key")), one(deleteKey("mail", "signing")), one(newCredential()))
 	second := slices.Concat(bootOps(false),
 		w.some(20, 12), w.burst(7),
 		w.some(20), relock(), w.some(20, 5), one(put("calendar", "killed", w.value(900))))
@@ -176,6 +194,6 @@ func script() []era {
 	third := slices.Concat(one(carried), bootOps(false),
 		w.some(40, 20), one(put("mail", "torn", w.value(5000))))
 	fourth := slices.Concat(bootOps(false),
-		w.some(40), w.burst(5), one(generate("mail", "another")), relock(), w.some(10))
+		w.some(40), w.burst(5), one(generate("mail", "another")), one(newCredential()), relock(), w.some(10))
 	return []era{{first, shutdown}, {second, killed}, {third, torn}, {fourth, shutdown}}
 }

@@ -167,9 +167,7 @@ func (d *Disk) Sync(path string) error {
 	if f.durable < len(f.data) || !f.entry {
 		d.stats.Syncs++
 	}
-	if !f.entry {
-		d.synced(path)
-	}
+	d.synced(path)
 	f.settle()
 	return nil
 }

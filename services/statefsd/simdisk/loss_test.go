@@ -174,7 +174,13 @@ func TestUnsure(t *testing.T) {
 					wantErr(t, d.Append(path, int64(len(c.after[path])), nil), disk.ErrPoisoned)
 				}
 			}
-			// What syncs the directory makes it durable.
+			// What syncs the directory makes it durable: a sync of the next process,
+			again := d.Reopen()
+			for path := range c.after {
+				must(t, again.Sync(path))
+			}
+			wantContents(t, again.Crash(), c.after)
+			// or another change in it.
 			must(t, d.Replace("x/z", nil))
 			want := map[string]string{"x/z": ""}
 			for path, text := range c.after {
