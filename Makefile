@@ -29,7 +29,7 @@ SEEDS ?= 10000
 FAULTS ?= crash,power,disk,delay,drop,exhaust
 MUTANT_SEEDS ?= 600
 
-.PHONY: help run build sim test explore twice kill residue mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
+.PHONY: help run build sim test explore twice kill crash residue mutants vectors docs race vet fuzz bench bench-once proto proto-check tidy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ KILLS = 500
 
 kill: ## kill the binary while apps write, KILLS times; all that was acknowledged must be there
 	$(GO) test ./cmd/nexus-sim -run '^TestKill$$' -count 1 -timeout 60m -v -kills $(KILLS)
+
+crash: ## cut the power and fail the disk at every call of a long script, with every loss: half an hour
+	$(GO) test ./tests/crash -count 1 -timeout 120m -v -full
 
 vet: ## gofmt, go vet and staticcheck, with and without the tag
 	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
