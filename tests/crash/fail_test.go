@@ -278,8 +278,12 @@ func (r *recording) goOn(t *testing.T, m *morgue, s *stage, try try) error {
 }
 
 // tries answers which calls are to fail, and how. In a run that is not full they
-// are some of each kind: all of the first ones, and then one in so many.
+// are some of each kind: the first ones, and then one in so many.
 func (r *recording) tries(t *testing.T) (tries []try) {
+	first, stride := 8, 16
+	if brief() {
+		first, stride = 1, 300
+	}
 	seen := make(map[string]int)
 	for era := range r.eras {
 		for op := range r.eras[era].ops {
@@ -296,7 +300,7 @@ func (r *recording) tries(t *testing.T) (tries []try) {
 						continue
 					}
 					kind := fmt.Sprint(c.Kind, path.Base(c.Path), f.name)
-					if seen[kind]++; *full || seen[kind] <= firstTries() || seen[kind]%tryStride == 0 {
+					if seen[kind]++; *full || seen[kind] <= first || seen[kind]%stride == 0 {
 						tries = append(tries, try{era, op, n, c, f})
 					}
 				}
@@ -304,16 +308,6 @@ func (r *recording) tries(t *testing.T) (tries []try) {
 		}
 	}
 	return tries
-}
-
-// tryStride is how many of a kind are passed over, after the first.
-const tryStride = 16
-
-func firstTries() int {
-	if brief() {
-		return 1
-	}
-	return 8
 }
 
 // TestEveryError has every call of the script fail in every way that it can,
