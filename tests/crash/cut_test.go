@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -52,6 +51,17 @@ type dead struct {
 	depth int     // how many recoveries were cut before
 }
 
+// expects answers the state that may be there and is equal to what was seen: the
+// script's own, so that what thousands of recoveries have seen is kept once.
+func (d *dead) expects(seen state) (state, bool) {
+	for _, s := range d.may {
+		if maps.Equal(seen, s) {
+			return s, true
+		}
+	}
+	return seen, false
+}
+
 // found is what a recovery from a dead disk found. Disks with the same bytes are
 // recovered from once.
 type found struct {
@@ -62,11 +72,10 @@ type found struct {
 
 // morgue recovers from dead disks.
 type morgue struct {
-	t       *testing.T
-	chance  *rand.Rand // by mu
-	care    care       // in the first cuts
-	deepest int        // recoveries that are cut themselves, one in another
-	stride  int        // one in so many is
+	t      *testing.T
+	chance *rand.Rand // by mu
+	care   care       // in the first cuts
+	stride []int      // one in so many recoveries is cut itself, after no cut but the first, after one more, and so on
 
 	mu     sync.Mutex
 	found  map[[sha256.Size]byte]*found
@@ -83,11 +92,11 @@ func newMorgue(t *testing.T, chance *rand.Rand) *morgue {
 	m.wake = sync.NewCond(&m.mu)
 	switch {
 	case *full:
-		m.care, m.deepest, m.stride = care{subsets: 64}, 2, 1
+		m.care, m.stride = care{subsets: 64}, []int{1, 24}
 	case brief():
-		m.care, m.deepest, m.stride = care{sectors: 4, subsets: 2}, 1, 40
+		m.care, m.stride = care{sectors: 4, subsets: 2}, []int{40}
 	default:
-		m.care, m.deepest, m.stride = care{sectors: 8, subsets: 4}, 1, 24
+		m.care, m.stride = care{sectors: 8, subsets: 4}, []int{24}
 	}
 	return m
 }
@@ -188,11 +197,11 @@ func (m *morgue) recover(d dead) error {
 	}
 	number := len(m.found)
 	m.mu.Unlock()
-	f.once.Do(func() { f.seen, f.err = m.revive(d, number%m.stride == 0) })
+	f.once.Do(func() { f.seen, f.err = m.revive(d, d.depth < len(m.stride) && number%m.stride[d.depth] == 0) })
 	if f.err != nil {
 		return f.err
 	}
-	if slices.ContainsFunc(d.may, func(s state) bool { return maps.Equal(f.seen, s) }) {
+	if _, may := d.expects(f.seen); may {
 		return nil
 	}
 	return errors.New("it is no state that the script was in: against the oldest that may be there is" + difference(f.seen, d.may[0]))
@@ -219,11 +228,12 @@ func (m *morgue) revive(d dead, deeper bool) (state, error) {
 	}()
 	ctx := context.Background()
 	seen, err := world.recover(ctx)
+	seen, _ = d.expects(seen)
 	w.before = nil
 	if err = errors.Join(err, lost, told(world, w, before)); err != nil {
 		return nil, err
 	}
-	if deeper && d.depth < m.deepest {
+	if deeper {
 		for _, c := range cuts {
 			m.cut(&c, fmt.Sprintf("%s, then before %s %s", d.what, c.call.Kind, c.call.Path), []state{seen}, d.depth+1)
 		}

@@ -235,7 +235,7 @@ func (r *recording) fail(t *testing.T, m *morgue, try try) error {
 		return fmt.Errorf("the error is %w", err)
 	}
 	what := r.text(try) + ", then a power cut"
-	m.add(dead{disk: s.disk.Clone(), what: what, may: may, depth: m.deepest})
+	m.add(dead{disk: s.disk.Clone(), what: what, may: may, depth: len(m.stride)})
 	if err != nil {
 		err = s.do(t, try.op)
 	}
@@ -272,7 +272,7 @@ func (r *recording) goOn(t *testing.T, m *morgue, s *stage, try try) error {
 		if !maps.Equal(now, want) {
 			return errors.New("there is" + difference(now, want))
 		}
-		m.add(dead{disk: s.disk.Clone(), what: r.text(try) + ", then more and a power cut", may: []state{want}, depth: m.deepest})
+		m.add(dead{disk: s.disk.Clone(), what: r.text(try) + ", then more and a power cut", may: []state{want}, depth: len(m.stride)})
 	}
 	return s.sound()
 }
