@@ -108,16 +108,31 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadGuesses(ctx); err != nil {
 		return err
 	}
+	s.finish(ctx)
+	s.task.Mark("identityd: ready")
+	return nil
+}
+
+// finish goes on with what a crash has left half done. What fails here is tried
+// again by prune and sweep: the database names it still.
+func (s *Service) finish(ctx context.Context) {
 	for _, u := range s.db.Users() {
 		if u.State == userdb.Live {
 			s.stale[u.ID] = true
 			continue
 		}
-		// What fails here is tried again by sweep: the database names it still.
-		_ = s.removeRoot(ctx, u.ID)
+		// A process that was killed while it wrote that may have left a database
+		// which a power cut takes back, and the user with it.
+		s.unsure = true
 	}
-	s.task.Mark("identityd: ready")
-	return nil
+	if s.settle(ctx) != nil {
+		return
+	}
+	for _, u := range s.db.Users() {
+		if u.State != userdb.Live {
+			_ = s.removeRoot(ctx, u.ID)
+		}
+	}
 }
 
 // Serve answers one request.

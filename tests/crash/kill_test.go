@@ -35,18 +35,38 @@ func TestKilledInTheMiddle(t *testing.T) {
 		if tried++; brief() && tried%5 != 0 {
 			continue
 		}
-		seen, after, err := goOnFrom(t, d)
-		if err != nil {
+		if err := revived(t, d); err != nil {
 			t.Errorf("%s, killed in it: %v", &c, err)
-			continue
-		}
-		if now, _, err := goOnFrom(t, after.Crash()); err != nil {
-			t.Errorf("%s, killed in it, and then a power cut: %v", &c, err)
-		} else if !maps.Equal(now, seen) {
-			t.Errorf("%s, killed in it, and then a power cut: there is%s", &c, difference(now, seen))
 		}
 	}
 	t.Logf("%d calls to be killed in", tried)
+}
+
+// revived goes on from where a process was killed, and has the power cut then:
+// once when everything was put to use, and once as soon as the next one is ready.
+func revived(t *testing.T, d *simdisk.Disk) error {
+	seen, after, err := goOnFrom(t, d)
+	if err != nil {
+		return err
+	}
+	now, _, err := goOnFrom(t, after.Crash())
+	if err != nil {
+		return fmt.Errorf("and then a power cut: %w", err)
+	}
+	if !maps.Equal(now, seen) {
+		return fmt.Errorf("and then a power cut: there is%s", difference(now, seen))
+	}
+	ready := &watched{Disk: d.Reopen()}
+	w, err := start(ready)
+	if err != nil {
+		return err
+	}
+	ready.TakeAway()
+	w.off()
+	if _, _, err = goOnFrom(t, ready.Crash()); err != nil {
+		return fmt.Errorf("and then a power cut when it was ready: %w", err)
+	}
+	return nil
 }
 
 // goOnFrom boots on a disk, looks, and puts something. It answers what is to be
@@ -65,7 +85,7 @@ func goOnFrom(t *testing.T, d *simdisk.Disk) (state, *simdisk.Disk, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := w.works(t.Context(), seen); err != nil {
+	if err := errors.Join(w.others(t.Context(), seen), w.works(t.Context(), seen)); err != nil {
 		return nil, nil, err
 	}
 	seen, err = w.look(t.Context())

@@ -123,6 +123,23 @@ func newCredential() op {
 	}}
 }
 
+// comes and goes are the other user's.
+func comes() op {
+	return op{text: "create the other user", set: state{"@other": other}, again: ipc.Exists, do: func(ctx context.Context, w *world) error {
+		word := boot.Password([]byte(password))
+		defer word.Secret.Wipe()
+		return w.launcher.CreateUser(ctx, other, word)
+	}}
+}
+
+func goes() op {
+	return op{text: "remove the other user", gone: "@other", again: ipc.BadSecret, do: func(ctx context.Context, w *world) error {
+		word := boot.Password([]byte(password))
+		defer word.Secret.Wipe()
+		return w.launcher.RemoveUser(ctx, other, word)
+	}}
+}
+
 // relock locks the session and unseals it again.
 func relock() []op {
 	return []op{
@@ -185,7 +202,7 @@ func script() []era {
 	first := slices.Concat(bootOps(true),
 		w.some(20), one(generate("mail", "signing")), w.burst(9),
 		w.some(20), relock(),
-		w.some(10, 4), one(generate("calendar", "key")), one(deleteKey("mail", "signing")), one(newCredential()))
+		w.some(10, 4), one(generate("calendar", "key")), one(deleteKey("mail", "signing")), one(newCredential()), one(comes()))
 	second := slices.Concat(bootOps(false),
 		w.some(20, 12), w.burst(7),
 		w.some(20), relock(), w.some(20, 5), one(put("calendar", "killed", w.value(900))))
@@ -194,6 +211,6 @@ func script() []era {
 	third := slices.Concat(one(carried), bootOps(false),
 		w.some(40, 20), one(put("mail", "torn", w.value(5000))))
 	fourth := slices.Concat(bootOps(false),
-		w.some(40), w.burst(5), one(generate("mail", "another")), one(newCredential()), relock(), w.some(10))
+		w.some(40), w.burst(5), one(generate("mail", "another")), one(newCredential()), one(goes()), relock(), w.some(10))
 	return []era{{first, shutdown}, {second, killed}, {third, torn}, {fourth, shutdown}}
 }

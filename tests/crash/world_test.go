@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"nexus.internal/os/cmd/boot"
@@ -18,6 +19,7 @@ import (
 
 const (
 	user     = "alice"
+	other    = "bob" // comes and goes
 	password = "the password of alice"
 	kvPath   = "state/identity/alice/vault.kv"
 )
@@ -143,6 +145,20 @@ func (w *world) unseal(ctx context.Context) error {
 	return nil
 }
 
+// others makes sure that the other user, if there is one, has keys and a vault.
+func (w *world) others(ctx context.Context, seen state) error {
+	if seen["@other"] == "" {
+		return nil
+	}
+	word := boot.Password([]byte(password))
+	defer word.Secret.Wipe()
+	sid, err := w.launcher.StartSession(ctx, other, word)
+	if err == nil {
+		err = errors.Join(w.launcher.Unseal(ctx, sid, word), w.launcher.End(ctx, sid))
+	}
+	return err
+}
+
 func (w *world) createUser(ctx context.Context) error {
 	word := boot.Password([]byte(password))
 	defer word.Secret.Wipe()
@@ -174,6 +190,13 @@ func (w *world) recover(ctx context.Context) (state, error) {
 // look reads everything that the apps have.
 func (w *world) look(ctx context.Context) (state, error) {
 	seen := state{"@user": user}
+	users, err := w.launcher.ListUsers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("users: %w", err)
+	}
+	if slices.Contains(users, other) {
+		seen["@other"] = other
+	}
 	for _, id := range appIDs {
 		k := w.apps[id].Keychain
 		names, err := k.List(ctx)
