@@ -288,7 +288,8 @@ func lookAlike(t *testing.T, wrong *wire.Credential, free int) {
 		for _, user := range []string{"alice", "robin", "nobod", "Alice", "al\nce", "roben"} {
 			row := w.svc.row(user)
 			if other, shared := rows[row]; shared {
-				t.Fatalf("%q and %q share a row: take another name", user, other)
+				t.Logf("%q and %q share a row, and so a count", user, other)
+				continue // By chance: which rows names have depends on the file's key.
 			}
 			rows[row] = user
 			for n := range costs {
@@ -306,6 +307,9 @@ func lookAlike(t *testing.T, wrong *wire.Credential, free int) {
 					t.Errorf("guess %d at %q costs %v", n+1, user, got)
 				}
 			}
+		}
+		if len(rows) < 4 {
+			t.Errorf("only %d names have rows of their own", len(rows))
 		}
 	})
 }
