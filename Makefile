@@ -76,7 +76,7 @@ KILLS = 500
 kill: ## kill the binary while apps write, KILLS times; all that was acknowledged must be there
 	$(GO) test ./cmd/nexus-sim -run '^TestKill$$' -count 1 -timeout 60m -v -kills $(KILLS)
 
-crash: ## cut the power and fail the disk at every call of a long script, with every loss: half an hour
+crash: ## cut the power and fail the disk at every call of a long script, with every loss: long
 	$(GO) test ./tests/crash -count 1 -timeout 120m -v -full
 
 vet: ## gofmt, go vet and staticcheck, with and without the tag
