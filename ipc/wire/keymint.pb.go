@@ -24,6 +24,104 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type KeyPurpose int32
+
+const (
+	KeyPurpose_KEY_PURPOSE_UNSPECIFIED KeyPurpose = 0 // signing
+	KeyPurpose_KEY_PURPOSE_SIGNING     KeyPurpose = 1
+)
+
+// Enum value maps for KeyPurpose.
+var (
+	KeyPurpose_name = map[int32]string{
+		0: "KEY_PURPOSE_UNSPECIFIED",
+		1: "KEY_PURPOSE_SIGNING",
+	}
+	KeyPurpose_value = map[string]int32{
+		"KEY_PURPOSE_UNSPECIFIED": 0,
+		"KEY_PURPOSE_SIGNING":     1,
+	}
+)
+
+func (x KeyPurpose) Enum() *KeyPurpose {
+	p := new(KeyPurpose)
+	*p = x
+	return p
+}
+
+func (x KeyPurpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyPurpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_keymint_proto_enumTypes[0].Descriptor()
+}
+
+func (KeyPurpose) Type() protoreflect.EnumType {
+	return &file_keymint_proto_enumTypes[0]
+}
+
+func (x KeyPurpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyPurpose.Descriptor instead.
+func (KeyPurpose) EnumDescriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{0}
+}
+
+type KeyState int32
+
+const (
+	KeyState_KEY_STATE_UNSPECIFIED KeyState = 0
+	KeyState_KEY_STATE_ACTIVE      KeyState = 1 // it signs
+	KeyState_KEY_STATE_ROTATED     KeyState = 2 // a newer version signs
+	KeyState_KEY_STATE_REVOKED     KeyState = 3 // no version signs
+)
+
+// Enum value maps for KeyState.
+var (
+	KeyState_name = map[int32]string{
+		0: "KEY_STATE_UNSPECIFIED",
+		1: "KEY_STATE_ACTIVE",
+		2: "KEY_STATE_ROTATED",
+		3: "KEY_STATE_REVOKED",
+	}
+	KeyState_value = map[string]int32{
+		"KEY_STATE_UNSPECIFIED": 0,
+		"KEY_STATE_ACTIVE":      1,
+		"KEY_STATE_ROTATED":     2,
+		"KEY_STATE_REVOKED":     3,
+	}
+)
+
+func (x KeyState) Enum() *KeyState {
+	p := new(KeyState)
+	*p = x
+	return p
+}
+
+func (x KeyState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyState) Descriptor() protoreflect.EnumDescriptor {
+	return file_keymint_proto_enumTypes[1].Descriptor()
+}
+
+func (KeyState) Type() protoreflect.EnumType {
+	return &file_keymint_proto_enumTypes[1]
+}
+
+func (x KeyState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyState.Descriptor instead.
+func (KeyState) EnumDescriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{1}
+}
+
 // A protector opens the root key with an auth token (32 bytes) that identityd
 // stretched from a password or a PIN.
 type Protector struct {
@@ -1376,10 +1474,13 @@ func (x *VaultIDReply) GetId() []byte {
 	return nil
 }
 
-// GenerateKey makes an Ed25519 key of the stamped app. (keys)
+// GenerateKey makes an Ed25519 key of the stamped app. uses are bits: 1 sign,
+// 2 wrap; 0 stands for both. (keys)
 type GenerateKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Purpose       KeyPurpose             `protobuf:"varint,2,opt,name=purpose,proto3,enum=nexus.os.v1.KeyPurpose" json:"purpose,omitempty"`
+	Uses          uint32                 `protobuf:"varint,3,opt,name=uses,proto3" json:"uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1419,6 +1520,20 @@ func (x *GenerateKeyRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GenerateKeyRequest) GetPurpose() KeyPurpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return KeyPurpose_KEY_PURPOSE_UNSPECIFIED
+}
+
+func (x *GenerateKeyRequest) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
 }
 
 type GenerateKeyReply struct {
@@ -1465,16 +1580,198 @@ func (x *GenerateKeyReply) GetPublic() []byte {
 	return nil
 }
 
-type PublicKeyRequest struct {
+// RotateKey makes the next version of a key, which signs from then on. The
+// public half of each older one stays.
+type RotateKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_keymint_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RotateKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RotateKeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Public        []byte                 `protobuf:"bytes,1,opt,name=public,proto3" json:"public,omitempty"`
+	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyReply) Reset() {
+	*x = RotateKeyReply{}
+	mi := &file_keymint_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyReply) ProtoMessage() {}
+
+func (x *RotateKeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyReply.ProtoReflect.Descriptor instead.
+func (*RotateKeyReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RotateKeyReply) GetPublic() []byte {
+	if x != nil {
+		return x.Public
+	}
+	return nil
+}
+
+func (x *RotateKeyReply) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// RevokeKey destroys the private half of a key. Its public halves stay, and say
+// that it was revoked.
+type RevokeKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyRequest) Reset() {
+	*x = RevokeKeyRequest{}
+	mi := &file_keymint_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyRequest) ProtoMessage() {}
+
+func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RevokeKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RevokeKeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyReply) Reset() {
+	*x = RevokeKeyReply{}
+	mi := &file_keymint_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyReply) ProtoMessage() {}
+
+func (x *RevokeKeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyReply.ProtoReflect.Descriptor instead.
+func (*RevokeKeyReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{32}
+}
+
+// PublicKey answers the public half of a version; 0 is the newest one.
+type PublicKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *PublicKeyRequest) Reset() {
 	*x = PublicKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1783,7 @@ func (x *PublicKeyRequest) String() string {
 func (*PublicKeyRequest) ProtoMessage() {}
 
 func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1796,7 @@ func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyRequest.ProtoReflect.Descriptor instead.
 func (*PublicKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{29}
+	return file_keymint_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PublicKeyRequest) GetName() string {
@@ -1509,16 +1806,26 @@ func (x *PublicKeyRequest) GetName() string {
 	return ""
 }
 
+func (x *PublicKeyRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type PublicKeyReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Public        []byte                 `protobuf:"bytes,1,opt,name=public,proto3" json:"public,omitempty"`
+	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	State         KeyState               `protobuf:"varint,3,opt,name=state,proto3,enum=nexus.os.v1.KeyState" json:"state,omitempty"`
+	Uses          uint32                 `protobuf:"varint,4,opt,name=uses,proto3" json:"uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublicKeyReply) Reset() {
 	*x = PublicKeyReply{}
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1837,7 @@ func (x *PublicKeyReply) String() string {
 func (*PublicKeyReply) ProtoMessage() {}
 
 func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1850,7 @@ func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyReply.ProtoReflect.Descriptor instead.
 func (*PublicKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{30}
+	return file_keymint_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PublicKeyReply) GetPublic() []byte {
@@ -1553,7 +1860,29 @@ func (x *PublicKeyReply) GetPublic() []byte {
 	return nil
 }
 
-// Sign signs the message (at most 4,096 bytes) with pure Ed25519 (RFC 8032).
+func (x *PublicKeyReply) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PublicKeyReply) GetState() KeyState {
+	if x != nil {
+		return x.State
+	}
+	return KeyState_KEY_STATE_UNSPECIFIED
+}
+
+func (x *PublicKeyReply) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+// Sign signs the message (at most 4,096 bytes) with pure Ed25519 (RFC 8032), with
+// the newest version.
 type SignRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1564,7 +1893,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1905,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1918,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{31}
+	return file_keymint_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignRequest) GetName() string {
@@ -1609,13 +1938,14 @@ func (x *SignRequest) GetMessage() []byte {
 type SignReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Signature     []byte                 `protobuf:"bytes,1,opt,name=signature,proto3" json:"signature,omitempty"`
+	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SignReply) Reset() {
 	*x = SignReply{}
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1957,7 @@ func (x *SignReply) String() string {
 func (*SignReply) ProtoMessage() {}
 
 func (x *SignReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1970,7 @@ func (x *SignReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignReply.ProtoReflect.Descriptor instead.
 func (*SignReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{32}
+	return file_keymint_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SignReply) GetSignature() []byte {
@@ -1648,6 +1978,13 @@ func (x *SignReply) GetSignature() []byte {
 		return x.Signature
 	}
 	return nil
+}
+
+func (x *SignReply) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
 }
 
 type ListKeysRequest struct {
@@ -1659,7 +1996,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +2008,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +2021,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{33}
+	return file_keymint_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListKeysRequest) GetAfter() string {
@@ -1704,7 +2041,7 @@ type ListKeysReply struct {
 
 func (x *ListKeysReply) Reset() {
 	*x = ListKeysReply{}
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +2053,7 @@ func (x *ListKeysReply) String() string {
 func (*ListKeysReply) ProtoMessage() {}
 
 func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +2066,7 @@ func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysReply.ProtoReflect.Descriptor instead.
 func (*ListKeysReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{34}
+	return file_keymint_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListKeysReply) GetNames() []string {
@@ -1755,7 +2092,7 @@ type DeleteKeyRequest struct {
 
 func (x *DeleteKeyRequest) Reset() {
 	*x = DeleteKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2104,7 @@ func (x *DeleteKeyRequest) String() string {
 func (*DeleteKeyRequest) ProtoMessage() {}
 
 func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2117,7 @@ func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{35}
+	return file_keymint_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeleteKeyRequest) GetName() string {
@@ -1798,7 +2135,7 @@ type DeleteKeyReply struct {
 
 func (x *DeleteKeyReply) Reset() {
 	*x = DeleteKeyReply{}
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2147,7 @@ func (x *DeleteKeyReply) String() string {
 func (*DeleteKeyReply) ProtoMessage() {}
 
 func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2160,7 @@ func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyReply.ProtoReflect.Descriptor instead.
 func (*DeleteKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{36}
+	return file_keymint_proto_rawDescGZIP(), []int{40}
 }
 
 // WrapKey answers the key as a blob that only the same user and app can unwrap.
@@ -1837,7 +2174,7 @@ type WrapKeyRequest struct {
 
 func (x *WrapKeyRequest) Reset() {
 	*x = WrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2186,7 @@ func (x *WrapKeyRequest) String() string {
 func (*WrapKeyRequest) ProtoMessage() {}
 
 func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2199,7 @@ func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*WrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{37}
+	return file_keymint_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WrapKeyRequest) GetName() string {
@@ -1888,7 +2225,7 @@ type WrapKeyReply struct {
 
 func (x *WrapKeyReply) Reset() {
 	*x = WrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +2237,7 @@ func (x *WrapKeyReply) String() string {
 func (*WrapKeyReply) ProtoMessage() {}
 
 func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2250,7 @@ func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyReply.ProtoReflect.Descriptor instead.
 func (*WrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{38}
+	return file_keymint_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WrapKeyReply) GetBlob() []byte {
@@ -1934,7 +2271,7 @@ type UnwrapKeyRequest struct {
 
 func (x *UnwrapKeyRequest) Reset() {
 	*x = UnwrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[39]
+	mi := &file_keymint_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2283,7 @@ func (x *UnwrapKeyRequest) String() string {
 func (*UnwrapKeyRequest) ProtoMessage() {}
 
 func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[39]
+	mi := &file_keymint_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2296,7 @@ func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{39}
+	return file_keymint_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UnwrapKeyRequest) GetName() string {
@@ -1985,7 +2322,7 @@ type UnwrapKeyReply struct {
 
 func (x *UnwrapKeyReply) Reset() {
 	*x = UnwrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[40]
+	mi := &file_keymint_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2334,7 @@ func (x *UnwrapKeyReply) String() string {
 func (*UnwrapKeyReply) ProtoMessage() {}
 
 func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[40]
+	mi := &file_keymint_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,12 +2347,206 @@ func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyReply.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{40}
+	return file_keymint_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UnwrapKeyReply) GetPublic() []byte {
 	if x != nil {
 		return x.Public
+	}
+	return nil
+}
+
+// SealData seals up to 4,096 bytes of the app's own, bound to up to 1,024 bytes of
+// associated data, so that only the same user and app can unseal them.
+type SealDataRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Associated    []byte                 `protobuf:"bytes,1,opt,name=associated,proto3" json:"associated,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealDataRequest) Reset() {
+	*x = SealDataRequest{}
+	mi := &file_keymint_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealDataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealDataRequest) ProtoMessage() {}
+
+func (x *SealDataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealDataRequest.ProtoReflect.Descriptor instead.
+func (*SealDataRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SealDataRequest) GetAssociated() []byte {
+	if x != nil {
+		return x.Associated
+	}
+	return nil
+}
+
+func (x *SealDataRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type SealDataReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        []byte                 `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealDataReply) Reset() {
+	*x = SealDataReply{}
+	mi := &file_keymint_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealDataReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealDataReply) ProtoMessage() {}
+
+func (x *SealDataReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealDataReply.ProtoReflect.Descriptor instead.
+func (*SealDataReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SealDataReply) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type UnsealDataRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Associated    []byte                 `protobuf:"bytes,1,opt,name=associated,proto3" json:"associated,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnsealDataRequest) Reset() {
+	*x = UnsealDataRequest{}
+	mi := &file_keymint_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnsealDataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnsealDataRequest) ProtoMessage() {}
+
+func (x *UnsealDataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnsealDataRequest.ProtoReflect.Descriptor instead.
+func (*UnsealDataRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *UnsealDataRequest) GetAssociated() []byte {
+	if x != nil {
+		return x.Associated
+	}
+	return nil
+}
+
+func (x *UnsealDataRequest) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type UnsealDataReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnsealDataReply) Reset() {
+	*x = UnsealDataReply{}
+	mi := &file_keymint_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnsealDataReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnsealDataReply) ProtoMessage() {}
+
+func (x *UnsealDataReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnsealDataReply.ProtoReflect.Descriptor instead.
+func (*UnsealDataReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *UnsealDataReply) GetData() []byte {
+	if x != nil {
+		return x.Data
 	}
 	return nil
 }
@@ -2096,20 +2627,35 @@ const file_keymint_proto_rawDesc = "" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"\x10\n" +
 	"\x0eVaultIDRequest\"\x1e\n" +
 	"\fVaultIDReply\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\"(\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"o\n" +
 	"\x12GenerateKeyRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"*\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
+	"\apurpose\x18\x02 \x01(\x0e2\x17.nexus.os.v1.KeyPurposeR\apurpose\x12\x12\n" +
+	"\x04uses\x18\x03 \x01(\rR\x04uses\"*\n" +
 	"\x10GenerateKeyReply\x12\x16\n" +
 	"\x06public\x18\x01 \x01(\fR\x06public\"&\n" +
+	"\x10RotateKeyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"B\n" +
+	"\x0eRotateKeyReply\x12\x16\n" +
+	"\x06public\x18\x01 \x01(\fR\x06public\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"&\n" +
+	"\x10RevokeKeyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
+	"\x0eRevokeKeyReply\"@\n" +
 	"\x10PublicKeyRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"(\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\x83\x01\n" +
 	"\x0ePublicKeyReply\x12\x16\n" +
-	"\x06public\x18\x01 \x01(\fR\x06public\";\n" +
+	"\x06public\x18\x01 \x01(\fR\x06public\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12+\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x15.nexus.os.v1.KeyStateR\x05state\x12\x12\n" +
+	"\x04uses\x18\x04 \x01(\rR\x04uses\";\n" +
 	"\vSignRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\fR\amessage\")\n" +
+	"\amessage\x18\x02 \x01(\fR\amessage\"C\n" +
 	"\tSignReply\x12\x1c\n" +
-	"\tsignature\x18\x01 \x01(\fR\tsignature\"'\n" +
+	"\tsignature\x18\x01 \x01(\fR\tsignature\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"'\n" +
 	"\x0fListKeysRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\"9\n" +
 	"\rListKeysReply\x12\x14\n" +
@@ -2127,7 +2673,30 @@ const file_keymint_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04blob\x18\x02 \x01(\fR\x04blob\"(\n" +
 	"\x0eUnwrapKeyReply\x12\x16\n" +
-	"\x06public\x18\x01 \x01(\fR\x06publicB\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
+	"\x06public\x18\x01 \x01(\fR\x06public\"E\n" +
+	"\x0fSealDataRequest\x12\x1e\n" +
+	"\n" +
+	"associated\x18\x01 \x01(\fR\n" +
+	"associated\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"'\n" +
+	"\rSealDataReply\x12\x16\n" +
+	"\x06sealed\x18\x01 \x01(\fR\x06sealed\"K\n" +
+	"\x11UnsealDataRequest\x12\x1e\n" +
+	"\n" +
+	"associated\x18\x01 \x01(\fR\n" +
+	"associated\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"%\n" +
+	"\x0fUnsealDataReply\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data*B\n" +
+	"\n" +
+	"KeyPurpose\x12\x1b\n" +
+	"\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13KEY_PURPOSE_SIGNING\x10\x01*i\n" +
+	"\bKeyState\x12\x19\n" +
+	"\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10KEY_STATE_ACTIVE\x10\x01\x12\x15\n" +
+	"\x11KEY_STATE_ROTATED\x10\x02\x12\x15\n" +
+	"\x11KEY_STATE_REVOKED\x10\x03B\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
 
 var (
 	file_keymint_proto_rawDescOnce sync.Once
@@ -2141,61 +2710,74 @@ func file_keymint_proto_rawDescGZIP() []byte {
 	return file_keymint_proto_rawDescData
 }
 
-var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_keymint_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_keymint_proto_goTypes = []any{
-	(*Protector)(nil),             // 0: nexus.os.v1.Protector
-	(*CreateRootRequest)(nil),     // 1: nexus.os.v1.CreateRootRequest
-	(*CreateRootReply)(nil),       // 2: nexus.os.v1.CreateRootReply
-	(*AddProtectorRequest)(nil),   // 3: nexus.os.v1.AddProtectorRequest
-	(*AddProtectorReply)(nil),     // 4: nexus.os.v1.AddProtectorReply
-	(*KeepProtectorsRequest)(nil), // 5: nexus.os.v1.KeepProtectorsRequest
-	(*KeepProtectorsReply)(nil),   // 6: nexus.os.v1.KeepProtectorsReply
-	(*RemoveRootRequest)(nil),     // 7: nexus.os.v1.RemoveRootRequest
-	(*RemoveRootReply)(nil),       // 8: nexus.os.v1.RemoveRootReply
-	(*UnsealKeysRequest)(nil),     // 9: nexus.os.v1.UnsealKeysRequest
-	(*UnsealKeysReply)(nil),       // 10: nexus.os.v1.UnsealKeysReply
-	(*SealKeysRequest)(nil),       // 11: nexus.os.v1.SealKeysRequest
-	(*SealKeysReply)(nil),         // 12: nexus.os.v1.SealKeysReply
-	(*RemoveAppRequest)(nil),      // 13: nexus.os.v1.RemoveAppRequest
-	(*RemoveAppReply)(nil),        // 14: nexus.os.v1.RemoveAppReply
-	(*AppKeyRequest)(nil),         // 15: nexus.os.v1.AppKeyRequest
-	(*AppKeyReply)(nil),           // 16: nexus.os.v1.AppKeyReply
-	(*SealRecordRequest)(nil),     // 17: nexus.os.v1.SealRecordRequest
-	(*SealRecordReply)(nil),       // 18: nexus.os.v1.SealRecordReply
-	(*OpenRecordRequest)(nil),     // 19: nexus.os.v1.OpenRecordRequest
-	(*OpenRecordReply)(nil),       // 20: nexus.os.v1.OpenRecordReply
-	(*SealSegmentRequest)(nil),    // 21: nexus.os.v1.SealSegmentRequest
-	(*SealSegmentReply)(nil),      // 22: nexus.os.v1.SealSegmentReply
-	(*OpenSegmentRequest)(nil),    // 23: nexus.os.v1.OpenSegmentRequest
-	(*OpenSegmentReply)(nil),      // 24: nexus.os.v1.OpenSegmentReply
-	(*VaultIDRequest)(nil),        // 25: nexus.os.v1.VaultIDRequest
-	(*VaultIDReply)(nil),          // 26: nexus.os.v1.VaultIDReply
-	(*GenerateKeyRequest)(nil),    // 27: nexus.os.v1.GenerateKeyRequest
-	(*GenerateKeyReply)(nil),      // 28: nexus.os.v1.GenerateKeyReply
-	(*PublicKeyRequest)(nil),      // 29: nexus.os.v1.PublicKeyRequest
-	(*PublicKeyReply)(nil),        // 30: nexus.os.v1.PublicKeyReply
-	(*SignRequest)(nil),           // 31: nexus.os.v1.SignRequest
-	(*SignReply)(nil),             // 32: nexus.os.v1.SignReply
-	(*ListKeysRequest)(nil),       // 33: nexus.os.v1.ListKeysRequest
-	(*ListKeysReply)(nil),         // 34: nexus.os.v1.ListKeysReply
-	(*DeleteKeyRequest)(nil),      // 35: nexus.os.v1.DeleteKeyRequest
-	(*DeleteKeyReply)(nil),        // 36: nexus.os.v1.DeleteKeyReply
-	(*WrapKeyRequest)(nil),        // 37: nexus.os.v1.WrapKeyRequest
-	(*WrapKeyReply)(nil),          // 38: nexus.os.v1.WrapKeyReply
-	(*UnwrapKeyRequest)(nil),      // 39: nexus.os.v1.UnwrapKeyRequest
-	(*UnwrapKeyReply)(nil),        // 40: nexus.os.v1.UnwrapKeyReply
+	(KeyPurpose)(0),               // 0: nexus.os.v1.KeyPurpose
+	(KeyState)(0),                 // 1: nexus.os.v1.KeyState
+	(*Protector)(nil),             // 2: nexus.os.v1.Protector
+	(*CreateRootRequest)(nil),     // 3: nexus.os.v1.CreateRootRequest
+	(*CreateRootReply)(nil),       // 4: nexus.os.v1.CreateRootReply
+	(*AddProtectorRequest)(nil),   // 5: nexus.os.v1.AddProtectorRequest
+	(*AddProtectorReply)(nil),     // 6: nexus.os.v1.AddProtectorReply
+	(*KeepProtectorsRequest)(nil), // 7: nexus.os.v1.KeepProtectorsRequest
+	(*KeepProtectorsReply)(nil),   // 8: nexus.os.v1.KeepProtectorsReply
+	(*RemoveRootRequest)(nil),     // 9: nexus.os.v1.RemoveRootRequest
+	(*RemoveRootReply)(nil),       // 10: nexus.os.v1.RemoveRootReply
+	(*UnsealKeysRequest)(nil),     // 11: nexus.os.v1.UnsealKeysRequest
+	(*UnsealKeysReply)(nil),       // 12: nexus.os.v1.UnsealKeysReply
+	(*SealKeysRequest)(nil),       // 13: nexus.os.v1.SealKeysRequest
+	(*SealKeysReply)(nil),         // 14: nexus.os.v1.SealKeysReply
+	(*RemoveAppRequest)(nil),      // 15: nexus.os.v1.RemoveAppRequest
+	(*RemoveAppReply)(nil),        // 16: nexus.os.v1.RemoveAppReply
+	(*AppKeyRequest)(nil),         // 17: nexus.os.v1.AppKeyRequest
+	(*AppKeyReply)(nil),           // 18: nexus.os.v1.AppKeyReply
+	(*SealRecordRequest)(nil),     // 19: nexus.os.v1.SealRecordRequest
+	(*SealRecordReply)(nil),       // 20: nexus.os.v1.SealRecordReply
+	(*OpenRecordRequest)(nil),     // 21: nexus.os.v1.OpenRecordRequest
+	(*OpenRecordReply)(nil),       // 22: nexus.os.v1.OpenRecordReply
+	(*SealSegmentRequest)(nil),    // 23: nexus.os.v1.SealSegmentRequest
+	(*SealSegmentReply)(nil),      // 24: nexus.os.v1.SealSegmentReply
+	(*OpenSegmentRequest)(nil),    // 25: nexus.os.v1.OpenSegmentRequest
+	(*OpenSegmentReply)(nil),      // 26: nexus.os.v1.OpenSegmentReply
+	(*VaultIDRequest)(nil),        // 27: nexus.os.v1.VaultIDRequest
+	(*VaultIDReply)(nil),          // 28: nexus.os.v1.VaultIDReply
+	(*GenerateKeyRequest)(nil),    // 29: nexus.os.v1.GenerateKeyRequest
+	(*GenerateKeyReply)(nil),      // 30: nexus.os.v1.GenerateKeyReply
+	(*RotateKeyRequest)(nil),      // 31: nexus.os.v1.RotateKeyRequest
+	(*RotateKeyReply)(nil),        // 32: nexus.os.v1.RotateKeyReply
+	(*RevokeKeyRequest)(nil),      // 33: nexus.os.v1.RevokeKeyRequest
+	(*RevokeKeyReply)(nil),        // 34: nexus.os.v1.RevokeKeyReply
+	(*PublicKeyRequest)(nil),      // 35: nexus.os.v1.PublicKeyRequest
+	(*PublicKeyReply)(nil),        // 36: nexus.os.v1.PublicKeyReply
+	(*SignRequest)(nil),           // 37: nexus.os.v1.SignRequest
+	(*SignReply)(nil),             // 38: nexus.os.v1.SignReply
+	(*ListKeysRequest)(nil),       // 39: nexus.os.v1.ListKeysRequest
+	(*ListKeysReply)(nil),         // 40: nexus.os.v1.ListKeysReply
+	(*DeleteKeyRequest)(nil),      // 41: nexus.os.v1.DeleteKeyRequest
+	(*DeleteKeyReply)(nil),        // 42: nexus.os.v1.DeleteKeyReply
+	(*WrapKeyRequest)(nil),        // 43: nexus.os.v1.WrapKeyRequest
+	(*WrapKeyReply)(nil),          // 44: nexus.os.v1.WrapKeyReply
+	(*UnwrapKeyRequest)(nil),      // 45: nexus.os.v1.UnwrapKeyRequest
+	(*UnwrapKeyReply)(nil),        // 46: nexus.os.v1.UnwrapKeyReply
+	(*SealDataRequest)(nil),       // 47: nexus.os.v1.SealDataRequest
+	(*SealDataReply)(nil),         // 48: nexus.os.v1.SealDataReply
+	(*UnsealDataRequest)(nil),     // 49: nexus.os.v1.UnsealDataRequest
+	(*UnsealDataReply)(nil),       // 50: nexus.os.v1.UnsealDataReply
 }
 var file_keymint_proto_depIdxs = []int32{
-	0, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
-	0, // 1: nexus.os.v1.AddProtectorRequest.have:type_name -> nexus.os.v1.Protector
-	0, // 2: nexus.os.v1.AddProtectorRequest.add:type_name -> nexus.os.v1.Protector
-	0, // 3: nexus.os.v1.KeepProtectorsRequest.have:type_name -> nexus.os.v1.Protector
-	0, // 4: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
+	2, // 1: nexus.os.v1.AddProtectorRequest.have:type_name -> nexus.os.v1.Protector
+	2, // 2: nexus.os.v1.AddProtectorRequest.add:type_name -> nexus.os.v1.Protector
+	2, // 3: nexus.os.v1.KeepProtectorsRequest.have:type_name -> nexus.os.v1.Protector
+	2, // 4: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
+	0, // 5: nexus.os.v1.GenerateKeyRequest.purpose:type_name -> nexus.os.v1.KeyPurpose
+	1, // 6: nexus.os.v1.PublicKeyReply.state:type_name -> nexus.os.v1.KeyState
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_keymint_proto_init() }
@@ -2208,13 +2790,14 @@ func file_keymint_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keymint_proto_rawDesc), len(file_keymint_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   41,
+			NumEnums:      2,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_keymint_proto_goTypes,
 		DependencyIndexes: file_keymint_proto_depIdxs,
+		EnumInfos:         file_keymint_proto_enumTypes,
 		MessageInfos:      file_keymint_proto_msgTypes,
 	}.Build()
 	File_keymint_proto = out.File

@@ -75,6 +75,10 @@ const (
 	OpDeleteKey
 	OpWrapKey
 	OpUnwrapKey
+	OpRotateKey
+	OpRevokeKey
+	OpSealData
+	OpUnsealData
 )
 
 // Opcodes of keystored: the store facet, and identityd's open facet.
@@ -131,6 +135,7 @@ var operations = map[string]map[string]uint16{
 		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment, "VaultID": OpVaultID,
 		"GenerateKey": OpGenerateKey, "PublicKey": OpPublicKey, "Sign": OpSign, "ListKeys": OpListKeys,
 		"DeleteKey": OpDeleteKey, "WrapKey": OpWrapKey, "UnwrapKey": OpUnwrapKey,
+		"RotateKey": OpRotateKey, "RevokeKey": OpRevokeKey, "SealData": OpSealData, "UnsealData": OpUnsealData,
 	},
 	"keystored": {
 		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault, "KS1": OpKS1,

@@ -32,6 +32,7 @@ var (
 	ErrExists      error = ipc.Exists      // there is a key of that name
 	ErrLimit       error = ipc.LimitReached
 	ErrDamaged     error = ipc.Damaged
+	ErrRevoked     error = ipc.Revoked    // the key was revoked, and does nothing any more
 	ErrRolledBack  error = ipc.RolledBack // the app's keys on disk are an older copy
 	ErrIO          error = ipc.IOError
 	ErrNoSpace     error = ipc.NoSpace // the disk is full, or no memory object is left for a long value
@@ -116,7 +117,83 @@ func (c *Client) Generate(ctx context.Context, name string) ([]byte, error) {
 	return p.Public, err
 }
 
-// Public returns the public half of a key, 32 bytes, or ErrNotFound.
+// Uses are what a key may be used for.
+type Uses uint32
+
+// The uses. A key is made with at least one.
+const (
+	UseSign Uses = 1
+	UseWrap Uses = 2 // wrap and detach
+)
+
+// GenerateFor is Generate for a key with certain uses; for any other it answers
+// ErrDenied.
+func (c *Client) GenerateFor(ctx context.Context, name string, uses Uses) ([]byte, error) {
+	if err := checkKeyName(name); err != nil {
+		return nil, err
+	}
+	if uses == 0 || uses&^(UseSign|UseWrap) != 0 {
+		return nil, ErrMalformed
+	}
+	q := &wire.GenerateKeyRequest{Name: name, Purpose: wire.KeyPurpose_KEY_PURPOSE_SIGNING, Uses: uint32(uses)}
+	var p wire.GenerateKeyReply
+	err := c.keys(ctx, wire.OpGenerateKey, q, &p)
+	return p.Public, err
+}
+
+// Rotate makes the next version of a key, which signs from then on, and returns
+// its public half. Key returns those of older versions, so that what they have
+// signed can be verified. It returns ErrLimit if the app has no room for another
+// version; old ones go with the key.
+func (c *Client) Rotate(ctx context.Context, name string) (public []byte, version uint32, err error) {
+	if err := checkKeyName(name); err != nil {
+		return nil, 0, err
+	}
+	var p wire.RotateKeyReply
+	err = c.keys(ctx, wire.OpRotateKey, &wire.RotateKeyRequest{Name: name}, &p)
+	return p.Public, p.Version, err
+}
+
+// Revoke destroys the private half of a key for ever, that in blobs too. Whoever
+// uses it gets ErrRevoked; its public halves stay till it is deleted.
+func (c *Client) Revoke(ctx context.Context, name string) error {
+	if err := checkKeyName(name); err != nil {
+		return err
+	}
+	return c.keys(ctx, wire.OpRevokeKey, &wire.RevokeKeyRequest{Name: name}, &wire.RevokeKeyReply{})
+}
+
+// KeyState is what has become of a key.
+type KeyState uint8
+
+// The states.
+const (
+	Active  KeyState = 1 // it signs
+	Rotated KeyState = 2 // a newer version signs
+	Revoked KeyState = 3 // no version signs
+)
+
+// KeyInfo is what is public of one version of a key.
+type KeyInfo struct {
+	Public  []byte // 32 bytes
+	Version uint32 // from 1
+	State   KeyState
+	Uses    Uses
+}
+
+// Key returns what is public of a version of a key, 0 being the newest, or
+// ErrNotFound.
+func (c *Client) Key(ctx context.Context, name string, version uint32) (KeyInfo, error) {
+	if err := checkKeyName(name); err != nil {
+		return KeyInfo{}, err
+	}
+	var p wire.PublicKeyReply
+	err := c.keys(ctx, wire.OpPublicKey, &wire.PublicKeyRequest{Name: name, Version: version}, &p)
+	return KeyInfo{p.Public, p.Version, KeyState(p.State), Uses(p.Uses)}, err
+}
+
+// Public returns the public half of the newest version of a key, 32 bytes, or
+// ErrNotFound.
 func (c *Client) Public(ctx context.Context, name string) ([]byte, error) {
 	if err := checkKeyName(name); err != nil {
 		return nil, err
@@ -126,17 +203,24 @@ func (c *Client) Public(ctx context.Context, name string) ([]byte, error) {
 	return p.Public, err
 }
 
-// Sign signs message with pure Ed25519 (RFC 8032) and returns 64 bytes.
+// Sign signs message with pure Ed25519 (RFC 8032), with the newest version of a
+// key, and returns 64 bytes.
 func (c *Client) Sign(ctx context.Context, name string, message []byte) ([]byte, error) {
+	signature, _, err := c.SignVersion(ctx, name, message)
+	return signature, err
+}
+
+// SignVersion is Sign, and says which version it was.
+func (c *Client) SignVersion(ctx context.Context, name string, message []byte) (signature []byte, version uint32, err error) {
 	if err := checkKeyName(name); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(message) > MaxMessage {
-		return nil, ErrTooLarge
+		return nil, 0, ErrTooLarge
 	}
 	var p wire.SignReply
-	err := c.keys(ctx, wire.OpSign, &wire.SignRequest{Name: name, Message: message}, &p)
-	return p.Signature, err
+	err = c.keys(ctx, wire.OpSign, &wire.SignRequest{Name: name, Message: message}, &p)
+	return p.Signature, p.Version, err
 }
 
 // Keys returns the names of the app's signing keys in byte order.

@@ -82,7 +82,7 @@ func fullRing(t *testing.T, n int) *ring {
 	t.Helper()
 	r := newRing("demo.app", testKey("data"))
 	for i := range n {
-		if err := r.add(fmt.Sprintf("key-%02d", i), testKey(fmt.Sprint(i)), MaxSigningKeys); err != nil {
+		if err := r.add(fmt.Sprintf("key-%02d", i), allUses, testKey(fmt.Sprint(i)), MaxSigningKeys); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +92,7 @@ func fullRing(t *testing.T, n int) *ring {
 func TestRingLimits(t *testing.T) {
 	for n, want := range map[int]error{MaxSigningKeys - 2: nil, MaxSigningKeys - 1: nil, MaxSigningKeys: ipc.LimitReached} {
 		r := fullRing(t, n)
-		if err := r.add("one-more", testKey("x"), MaxSigningKeys); !errors.Is(err, want) {
+		if err := r.add("one-more", allUses, testKey("x"), MaxSigningKeys); !errors.Is(err, want) {
 			t.Errorf("a key after %d: %v, want %v", n, err, want)
 		}
 		if want != nil && (len(r.keys) != n || r.last != uint64(n)) {
@@ -121,10 +121,10 @@ func TestRingNumbersAreNeverUsedAgain(t *testing.T) {
 	if err := r.remove("key-01"); !errors.Is(err, ipc.NotFound) {
 		t.Errorf("removing again: %v", err)
 	}
-	if err := r.add("key-01", testKey("new"), MaxSigningKeys); err != nil || r.keys[0].number != 4 {
+	if err := r.add("key-01", allUses, testKey("new"), MaxSigningKeys); err != nil || r.keys[0].number != 4 {
 		t.Errorf("the next key has number %d: %v", r.keys[0].number, err)
 	}
-	if err := r.add("key-01", testKey("newer"), MaxSigningKeys); !errors.Is(err, ipc.Exists) {
+	if err := r.add("key-01", allUses, testKey("newer"), MaxSigningKeys); !errors.Is(err, ipc.Exists) {
 		t.Errorf("the same name again: %v", err)
 	}
 }
@@ -140,7 +140,7 @@ func TestRandomRings(t *testing.T) {
 			for i := range name {
 				name[i] = byte(0x21 + rnd.Intn(0x7f-0x21))
 			}
-			if err := r.add(string(name), testKey(string(name)), MaxSigningKeys); err != nil && !errors.Is(err, ipc.Exists) {
+			if err := r.add(string(name), allUses, testKey(string(name)), MaxSigningKeys); err != nil && !errors.Is(err, ipc.Exists) {
 				t.Fatal(err)
 			}
 		}
@@ -335,16 +335,16 @@ func TestRingHasRoom(t *testing.T) {
 		if _, err := decodeRing(r.encode().Expose()); (err == nil) != ok {
 			t.Errorf("%d entries: %v", n, err)
 		}
-		if err := r.add("one-more", testKey("x"), maxEntries); !errors.Is(err, ipc.LimitReached) {
+		if err := r.add("one-more", allUses, testKey("x"), maxEntries); !errors.Is(err, ipc.LimitReached) {
 			t.Errorf("a key beyond the last number: %v", err)
 		}
 	}
 	r := newRing("demo.app", testKey("data"))
 	r.last, r.dead = maxNumber-1, make([]byte, maxNumber/8)
-	if err := r.add("last", testKey("x"), MaxSigningKeys); err != nil {
+	if err := r.add("last", allUses, testKey("x"), MaxSigningKeys); err != nil {
 		t.Errorf("the last number: %v", err)
 	}
-	if err := r.add("one-more", testKey("x"), MaxSigningKeys); !errors.Is(err, ipc.LimitReached) {
+	if err := r.add("one-more", allUses, testKey("x"), MaxSigningKeys); !errors.Is(err, ipc.LimitReached) {
 		t.Errorf("a number too many: %v", err)
 	}
 }

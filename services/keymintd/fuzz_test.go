@@ -73,7 +73,7 @@ func FuzzRing(f *testing.F) {
 	for _, n := range []int{0, 1, 3, MaxSigningKeys} {
 		r := newRing("demo.app", testKey("data"))
 		for i := range n {
-			if err := r.add(strings.Repeat("k", i+1), testKey("seed"), MaxSigningKeys); err != nil {
+			if err := r.add(strings.Repeat("k", i+1), allUses, testKey("seed"), MaxSigningKeys); err != nil {
 				f.Fatal(err)
 			}
 		}

@@ -17,6 +17,10 @@ func (s *Service) keys(m *wire.Mux) {
 	wire.On(m, wire.OpDeleteKey, s.deleteKey)
 	wire.On(m, wire.OpWrapKey, s.wrapKey)
 	wire.On(m, wire.OpUnwrapKey, s.unwrapKey)
+	wire.On(m, wire.OpRotateKey, s.rotateKey)
+	wire.On(m, wire.OpRevokeKey, s.revokeKey)
+	wire.On(m, wire.OpSealData, s.sealData)
+	wire.On(m, wire.OpUnsealData, s.unsealData)
 }
 
 // named finds the session of a request about a signing key's name.
@@ -33,6 +37,10 @@ func (s *Service) generateKey(ctx context.Context, r *ipc.Request, q *wire.Gener
 	if err != nil {
 		return nil, err
 	}
+	uses, err := usesOf(q)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := s.ring(ctx, a, true); err != nil {
 		return nil, err
 	}
@@ -43,9 +51,20 @@ func (s *Service) generateKey(ctx context.Context, r *ipc.Request, q *wire.Gener
 	defer seed.Wipe()
 	public := publicOf(seed)
 	err = s.change(ctx, a, func(next *ring) error {
-		return next.add(q.Name, seed, s.limits.SigningKeys)
+		return next.add(q.Name, uses, seed, s.limits.SigningKeys)
 	})
 	return &wire.GenerateKeyReply{Public: public}, err
+}
+
+// usesOf reads what a key is to be for.
+func usesOf(q *wire.GenerateKeyRequest) (uint8, error) {
+	if q.Purpose != wire.KeyPurpose_KEY_PURPOSE_UNSPECIFIED && q.Purpose != wire.KeyPurpose_KEY_PURPOSE_SIGNING || q.Uses > allUses {
+		return 0, ipc.Malformed
+	}
+	if q.Uses == 0 {
+		return allUses, nil
+	}
+	return uint8(q.Uses), nil
 }
 
 func (s *Service) publicKey(ctx context.Context, r *ipc.Request, q *wire.PublicKeyRequest) (*wire.PublicKeyReply, error) {
@@ -57,11 +76,13 @@ func (s *Service) publicKey(ctx context.Context, r *ipc.Request, q *wire.PublicK
 	if err != nil {
 		return nil, err
 	}
-	key, err := ring.active(q.Name)
+	key, err := ring.version(q.Name, q.Version)
 	if err != nil {
 		return nil, err
 	}
-	return &wire.PublicKeyReply{Public: publicOf(key.seed)}, nil
+	return &wire.PublicKeyReply{
+		Public: key.publicHalf(), Version: key.version, State: wire.KeyState(key.state), Uses: uint32(key.uses),
+	}, nil
 }
 
 func (s *Service) sign(ctx context.Context, r *ipc.Request, q *wire.SignRequest) (*wire.SignReply, error) {
@@ -76,11 +97,11 @@ func (s *Service) sign(ctx context.Context, r *ipc.Request, q *wire.SignRequest)
 	if err != nil {
 		return nil, err
 	}
-	key, err := ring.active(q.Name)
+	key, err := ring.usable(q.Name, useSign)
 	if err != nil {
 		return nil, err
 	}
-	return &wire.SignReply{Signature: sign(key.seed, q.Message)}, nil
+	return &wire.SignReply{Signature: sign(key.seed, q.Message), Version: key.version}, nil
 }
 
 // listKeys answers the names in byte order. All names of an app fit a frame, so
@@ -134,7 +155,7 @@ func (s *Service) wrapKey(ctx context.Context, r *ipc.Request, q *wire.WrapKeyRe
 	if err != nil {
 		return nil, err
 	}
-	key, err := ring.active(q.Name)
+	key, err := ring.usable(q.Name, useWrap)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +166,7 @@ func (s *Service) wrapKey(ctx context.Context, r *ipc.Request, q *wire.WrapKeyRe
 func (s *Service) detachKey(ctx context.Context, a access, name string, c *chance) (*wire.WrapKeyReply, error) {
 	reply := &wire.WrapKeyReply{}
 	err := s.change(ctx, a, func(next *ring) error {
-		key, err := next.active(name)
+		key, err := next.usable(name, useWrap)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,8 @@ const (
 	MaxValue       = 4096 // bytes of a value in a record that travels in a frame
 	MaxHeader      = 256  // bytes of a segment's header
 	MaxBody        = 7168 // bytes of a segment's body that travels in a frame
+	MaxData        = 4096 // bytes that are sealed for an app at once
+	MaxAssociated  = 1024 // bytes of associated data
 	MaxWaiting     = 16   // requests at once that read, make or change one ring
 
 	MaxLongValue = 64 << 10 // bytes of a value in a record, in a memory object

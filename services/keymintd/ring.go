@@ -94,14 +94,26 @@ func (r *ring) find(name string) (int, bool) {
 	return i, false
 }
 
-// active answers the signing key of that name, which stays the ring's, or
-// ipc.NotFound.
+// active answers the newest version of the signing key of that name, which stays
+// the ring's, or ipc.NotFound or ipc.Revoked.
 func (r *ring) active(name string) (signingKey, error) {
 	i, ok := r.find(name)
-	if !ok || r.keys[i].state != stateActive {
+	if !ok {
 		return signingKey{}, ipc.NotFound
 	}
+	if r.keys[i].state != stateActive {
+		return signingKey{}, ipc.Revoked
+	}
 	return r.keys[i], nil
+}
+
+// usable is active for a key that has a use; ipc.Denied is for one that has not.
+func (r *ring) usable(name string, use uint8) (signingKey, error) {
+	k, err := r.active(name)
+	if err == nil && k.uses&use == 0 {
+		err = ipc.Denied
+	}
+	return k, err
 }
 
 // names answers the names of the signing keys, in order.
@@ -117,21 +129,27 @@ func (r *ring) names() []string {
 
 // add copies a seed under a new name. The error is ipc.Exists or
 // ipc.LimitReached.
-func (r *ring) add(name string, seed *secret.Bytes, limit int) error {
+func (r *ring) add(name string, uses uint8, seed *secret.Bytes, limit int) error {
 	i, ok := r.find(name)
 	if ok {
 		return ipc.Exists
 	}
-	if len(r.names()) >= limit || len(r.keys) >= maxEntries || r.last >= maxNumber {
+	if len(r.names()) >= limit || r.full() {
 		return ipc.LimitReached
 	}
+	r.insert(i, signingKey{name: name, purpose: purposeSigning, uses: uses, version: 1}, seed)
+	return nil
+}
+
+// full says whether there is no place for another version of any key.
+func (r *ring) full() bool { return len(r.keys) >= maxEntries || r.last >= maxNumber }
+
+// insert gives a key the next number and a copy of the seed.
+func (r *ring) insert(i int, k signingKey, seed *secret.Bytes) {
 	r.last++
 	r.dead = append(r.dead, make([]byte, deadSize(r.last)-len(r.dead))...)
-	r.keys = slices.Insert(r.keys, i, signingKey{
-		name: name, purpose: purposeSigning, uses: allUses, state: stateActive, version: 1,
-		number: r.last, seed: secret.Copy(seed.Expose()),
-	})
-	return nil
+	k.state, k.number, k.seed = stateActive, r.last, secret.Copy(seed.Expose())
+	r.keys = slices.Insert(r.keys, i, k)
 }
 
 // restore puts a detached key back: a copy of its seed, under its own number and
@@ -159,12 +177,21 @@ func (r *ring) restore(name string, k signingKey, limit int) error {
 // remove destroys all versions of a signing key for ever, those in blobs too, or
 // returns ipc.NotFound.
 func (r *ring) remove(name string) error {
-	return r.takeOut(name, func(k signingKey) { r.dead[(k.number-1)/8] |= 1 << ((k.number - 1) % 8) })
+	return r.takeOut(name, r.kill)
 }
 
-// detach takes a signing key out that a blob may bring back, or returns
-// ipc.NotFound.
-func (r *ring) detach(name string) error { return r.takeOut(name, func(signingKey) {}) }
+// detach takes a signing key out, of which a blob may bring the newest version
+// back, or returns ipc.NotFound.
+func (r *ring) detach(name string) error {
+	return r.takeOut(name, func(k signingKey) {
+		if k.state != stateActive {
+			r.kill(k)
+		}
+	})
+}
+
+// kill makes sure that no blob brings that version back.
+func (r *ring) kill(k signingKey) { r.dead[(k.number-1)/8] |= 1 << ((k.number - 1) % 8) }
 
 func (r *ring) takeOut(name string, each func(k signingKey)) error {
 	if _, ok := r.find(name); !ok {

@@ -110,7 +110,8 @@ func bootWith(t *testing.T, r *rig.Rig, d disk.Disk, chance *testChance, limits 
 	vault := r.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Takes: true, Ops: needing(capability.Put|capability.Get,
 		wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID, wire.OpSign)})
 	keys := r.Endpoint(task, ipc.EndpointSpec{Depth: 64, Parallel: 64, Ops: needing(capability.Generate|capability.Sign|capability.Wrap,
-		wire.OpGenerateKey, wire.OpPublicKey, wire.OpSign, wire.OpListKeys, wire.OpDeleteKey, wire.OpWrapKey, wire.OpUnwrapKey)})
+		wire.OpGenerateKey, wire.OpPublicKey, wire.OpSign, wire.OpListKeys, wire.OpDeleteKey, wire.OpWrapKey, wire.OpUnwrapKey,
+		wire.OpRotateKey, wire.OpRevokeKey, wire.OpSealData, wire.OpUnsealData)})
 	cfg := Config{RNG: r.Connect(task, rng), StateFS: r.Connect(task, fs), Limits: limits}
 	if err := r.Engine.Host(task, func() ipc.Service {
 		w.svc = New(task, cfg).(*Service)
