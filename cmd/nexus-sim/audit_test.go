@@ -15,7 +15,7 @@ boot
 create-user alice pin 123456
 unlock alice pin 123456
 put alice/notes name "a value that nobody may see"
-fails denied launch alice/notes seal
+fails denied launch alice/demo.reader put
 fails denied send alice/notes store Get 0a046e616d65 flip:33
 fails denied send alice/notes store Get 0a046e616d65 none
 lock alice

@@ -22,6 +22,7 @@ const (
 	opSign
 	opDeleteKey
 	opKeys
+	opUnwrap      // puts a key back, unless it is there under whatever name
 	opUninstall   // ends an app's secrets
 	opDestroyKeys // and its keys, which is not the same moment
 )
@@ -155,8 +156,10 @@ func (s *step) operation() *operation {
 		op.kind = opGenerate
 	case "sign":
 		op.kind = opSign
-	case "delkey":
+	case "delkey", "detach":
 		op.kind = opDeleteKey
+	case "unwrap":
+		op.kind = opUnwrap
 	case "keys":
 		op.kind, op.name = opKeys, ""
 	case "uninstall":

@@ -116,7 +116,7 @@ const keySpace = "\x00keys"
 
 func (op *operation) at() [2]string {
 	switch op.kind {
-	case opGenerate, opSign, opDeleteKey, opKeys, opDestroyKeys:
+	case opGenerate, opSign, opDeleteKey, opKeys, opUnwrap, opDestroyKeys:
 		return [2]string{op.app + keySpace, op.name}
 	}
 	return [2]string{op.app, op.name}
@@ -132,7 +132,7 @@ func (c *contents) apply(op *operation, q vault.Limits) *contents {
 			return nil
 		}
 		return c.with(at, op.value)
-	case opGenerate:
+	case opGenerate, opUnwrap:
 		if there {
 			return nil
 		}
@@ -166,7 +166,7 @@ func (c *contents) refuses(op *operation, q vault.Limits) bool {
 	case "quota":
 		return op.kind == opPut && c.over(op, q)
 	case "exists":
-		return op.kind == opGenerate && there
+		return op.kind == opGenerate && there || op.kind == opUnwrap
 	}
 	return !there
 }

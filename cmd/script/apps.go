@@ -3,8 +3,6 @@ package script
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 var rightNames = map[string]capability.TokenRights{
 	"put": capability.Put, "get": capability.Get, "del": capability.Del, "list": capability.List,
 	"generate": capability.Generate, "sign": capability.Sign, "wrap": capability.Wrap, "seal": capability.Seal,
+	"all": capability.AllTokenRights,
 }
 
 func launch(r *Strand, a []string) (string, error) {
@@ -209,54 +208,4 @@ func checkPut(ctx context.Context, app *boot.App, name string, want, next int) e
 		return nil
 	}
 	return fmt.Errorf("%w: another value is stored", ErrMismatch)
-}
-
-func generate(r *Strand, a []string) (string, error) {
-	text := ""
-	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
-		public, err := app.Keychain.Generate(ctx, a[1])
-		text = hex.EncodeToString(public)
-		return err
-	})
-	return foundOut(text, err)
-}
-
-func sign(r *Strand, a []string) (string, error) {
-	text := ""
-	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
-		signature, err := app.Keychain.Sign(ctx, a[1], r.secret(a[2]))
-		if err != nil {
-			return err
-		}
-		public, err := app.Keychain.Public(ctx, a[1])
-		if err != nil {
-			return err
-		}
-		verified := false
-		secret.Do(func() { // What is verified lies on the stack meanwhile.
-			verified = len(public) == ed25519.PublicKeySize && ed25519.Verify(public, r.secret(a[2]), signature)
-		})
-		if !verified {
-			return fmt.Errorf("%w: the signature does not verify", ErrMismatch)
-		}
-		text = hex.EncodeToString(signature)
-		return nil
-	})
-	return foundOut(text, err)
-}
-
-func keys(r *Strand, a []string) (string, error) {
-	var names []string
-	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) (err error) {
-		names, err = app.Keychain.Keys(ctx)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return sameNames(names, a[1:])
-}
-
-func delkey(r *Strand, a []string) (string, error) {
-	return "", r.AsApp(a[0], func(ctx context.Context, app *boot.App) error { return app.Keychain.DeleteKey(ctx, a[1]) })
 }

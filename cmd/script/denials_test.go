@@ -40,7 +40,7 @@ func TestDenials(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	w := newWorld(t, bySeed)
-	w.run(t, "create-user alice pin 123456\nunlock alice pin 123456\nfails permission-denied send alice/notes 99 1 \"\"\nfails denied launch alice/notes seal\n")
+	w.run(t, "create-user alice pin 123456\nunlock alice pin 123456\nfails permission-denied send alice/notes 99 1 \"\"\nfails denied launch alice/demo.reader put\n")
 	w.run(t, "explain k1-1\n")
 	if got := w.last(); !strings.Contains(got, "Slot 99: empty.") {
 		t.Errorf("k1-1 is %q", got)
@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 	_, policy, _ := strings.Cut(w.last(), "p1-")
 	policy, _, _ = strings.Cut("p1-"+policy, " ")
 	w.run(t, "explain "+policy+"\nexplain p1-1\n")
-	if got := w.results[len(w.results)-2].Text; !strings.HasPrefix(got, policy+": policyd denied notes to do keychain.seal.") {
+	if got := w.results[len(w.results)-2].Text; !strings.HasPrefix(got, policy+": policyd denied demo.reader to do keychain.put.") {
 		t.Errorf("%s is %q", policy, got)
 	}
 	if got := w.last(); !strings.HasPrefix(got, "p1-1: policyd allowed ") {

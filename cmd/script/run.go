@@ -63,6 +63,7 @@ type Runner struct {
 	ended     map[string]uint64 // sids of sessions that the script or the boot ended
 	apps      map[string]*boot.App
 	void      map[string]capability.Token // of apps that ended
+	kept      map[string][]byte           // what apps were given to keep, none of it secret
 	recovery  map[string]*secret.Bytes    // keys that the script keeps, by user
 	expected  int                         // console lines before this one have been expected
 	forbidden []forbidden
@@ -79,7 +80,7 @@ func NewRunner(m *machine.Machine, c *Console, report func(Result), more ...Verb
 		machine: m, console: c, report: report, verbs: learn(append(Verbs(), more...)),
 		sessions: make(map[string]uint64), ended: make(map[string]uint64),
 		apps: make(map[string]*boot.App), void: make(map[string]capability.Token),
-		recovery: make(map[string]*secret.Bytes),
+		recovery: make(map[string]*secret.Bytes), kept: make(map[string][]byte),
 	}
 }
 

@@ -56,10 +56,21 @@ var appVerbs = []Verb{
 	{Name: "check-puts", Args: "USER/APP PREFIX LAST", Help: "what puts stored up to LAST is there, and at most one more", Run: checkPuts},
 	{Name: "send", Args: "USER/APP TO OP HEX [TOKEN]", Help: "call TO (store, keys, a facet as identityd.query, or a slot's number) with raw bytes", Run: send},
 
-	{Name: "generate", Args: "USER/APP KEY", Help: "make a signing key and show its public half", Run: generate},
+	{Name: "generate", Args: "USER/APP KEY [sign|wrap|sign,wrap]", Help: "make a signing key and show its public half", Run: generate},
 	{Name: "sign", Args: "USER/APP KEY MESSAGE", Help: "sign, and verify with the public key", Run: sign},
+	{Name: "verify", Args: "USER/APP KEY VERSION MESSAGE", Help: "what sign signed last verifies with the public key of VERSION", Run: verify},
 	{Name: "keys", Args: "USER/APP [KEY…]", Help: "list signing keys; with arguments, they must be all", Run: keys},
+	{Name: "key", Args: "USER/APP KEY [VERSION]", Help: "show version, state and public half", Run: key},
+	{Name: "rotate", Args: "USER/APP KEY", Help: "make the next version of a signing key", Run: rotate},
+	{Name: "revoke", Args: "USER/APP KEY", Help: "destroy the private half of a signing key", Run: revoke},
 	{Name: "delkey", Args: "USER/APP KEY", Help: "destroy a signing key", Run: delkey},
+	{Name: "wrap", Args: "USER/APP KEY", Help: "wrap a signing key, which stays; the blob is kept", Run: wrap},
+	{Name: "detach", Args: "USER/APP KEY", Help: "wrap a signing key and take it out; the blob is kept", Run: detach},
+	{Name: "unwrap", Args: "USER/APP KEY BLOB", Help: "put a detached key back; the BLOB kept is the last one of the app", Run: unwrap},
+
+	{Name: "seal-data", Args: "USER/APP ASSOCIATED VALUE", Help: "seal bytes for the app, which needs the right seal; what comes out is kept", Run: sealData},
+	{Name: "unseal-data", Args: "USER/APP ASSOCIATED SEALED [VALUE]",
+		Help: "unseal bytes; the SEALED kept is the last of the app; with VALUE, it must be that", Run: unsealData},
 }
 
 var machineVerbs = []Verb{

@@ -25,6 +25,7 @@ func TestDocumentedOpcodes(t *testing.T) {
 		"OpAppKey": OpAppKey, "OpSealRecord": OpSealRecord, "OpOpenRecord": OpOpenRecord, "OpSealSegment": OpSealSegment,
 		"OpOpenSegment": OpOpenSegment, "OpVaultID": OpVaultID, "OpGenerateKey": OpGenerateKey, "OpPublicKey": OpPublicKey, "OpSign": OpSign,
 		"OpListKeys": OpListKeys, "OpDeleteKey": OpDeleteKey, "OpWrapKey": OpWrapKey, "OpUnwrapKey": OpUnwrapKey,
+		"OpRotateKey": OpRotateKey, "OpRevokeKey": OpRevokeKey, "OpSealData": OpSealData, "OpUnsealData": OpUnsealData,
 		"OpPut": OpPut, "OpGet": OpGet, "OpDelete": OpDelete, "OpList": OpList, "OpOpenVault": OpOpenVault, "OpForgetVault": OpForgetVault,
 		"OpKS1": OpKS1, "OpRoute": OpRoute,
 	}
