@@ -139,6 +139,7 @@ var vectorKinds = map[string]func(b block) error{
 	"record":    recordVector,
 	"segment":   segmentVector,
 	"blob":      blobVector,
+	"appdata":   appDataVector,
 	"keyhead":   keyHeadVector,
 	"signature": signatureVector,
 }
@@ -307,6 +308,19 @@ func blobVector(b block) error {
 		b.t.Errorf("the blob says %s, want %s", says, b.text("says"))
 	}
 	b.resealed(func(c *chance) []byte { return sealBlob(r, c, of, id, k) })
+	return nil
+}
+
+func appDataVector(b block) error {
+	of, app, associated := b.owner(), b.text("app"), b.bytes("associated")
+	r, id := newRing(app, b.key("key")), fileID(b.key("names"), app)
+	plain, err := openAppData(r, of, id, associated, b.bytes("data"))
+	if err != nil {
+		return err
+	}
+	data := plain.Expose()[appDataLength:][:binary.LittleEndian.Uint16(plain.Expose())]
+	b.same("plain", data)
+	b.resealed(func(c *chance) []byte { return sealAppData(r, c, of, id, associated, data) })
 	return nil
 }
 

@@ -290,6 +290,52 @@ def blobs():
     vec("other-user", "not-authentic", good, user="bob")
 
 
+# ---- data of apps ----
+
+def app_data(data, associated=b"about", size=None, length=None, pad=b"\0", version=1, under=None, **ad):
+    least = 2 + len(data)
+    bucket = size or next((n for n in (64, 128, 256, 512, 1024, 2048) if n >= least), 4098)
+    plain = struct.pack("<H", len(data) if length is None else length) + data
+    plain += pad * (bucket - len(plain))
+    more = (ad.pop("app", APP), associated)
+    return bytes([version]) + wrap(under or derive(DATA, "nexus data v1 appdata"), CHANCE,
+                                   wrap_ad(ad.pop("kind", b"appdata"), ad.pop("id", file_id(NAMES, APP)), *more, **ad), plain)
+
+
+def all_app_data():
+    def vec(name, expect, data, app=APP, user="alice", key=DATA, associated=b"about", plain=None):
+        fields = dict(user=user, incarnation=INC, app=app.decode(), key=key, names=NAMES, associated=associated)
+        if plain is not None:
+            fields.update(plain=plain)
+        vector("appdata-" + name, "appdata", expect, data, CHANCE if plain is not None else None, **fields)
+
+    good = app_data(b"a value")
+    vec("ok", "ok", good, plain=b"a value")
+    vec("empty", "ok", app_data(b"", b""), associated=b"", plain=b"")
+    for n in (62, 63, 2046, 2047, 4096):
+        vec(f"of-{n}", "ok", app_data(b"x" * n), plain=b"x" * n)
+    for name, data in {
+        "nothing": b"", "version": app_data(b"a value", version=2), "short": good[:-1], "longer": good + b"\0",
+        "no-bucket": app_data(b"a value", size=65), "larger-than-any": app_data(b"", size=4099),
+    }.items():
+        vec(name, "layout", data)
+    vec("commitment", "wrong-key", flip(good, 26))
+    vec("other-data-key", "wrong-key", good, key=made("other data"))
+    vec("under-the-blob-key", "wrong-key", app_data(b"a value", under=derive(DATA, "nexus data v1 blobs")))
+    for name, data in {
+        "sealed": flip(good, 58), "tag": flip(good, -1), "larger-bucket": app_data(b"a value", size=128),
+        "length-beyond": app_data(b"a value", length=63), "padding": app_data(b"a value", pad=b"\1"),
+        "shorter-than-it-is": app_data(b"a value", length=6), "of-another-app": app_data(b"a value", app=b"other.app"),
+        "of-another-ring": app_data(b"a value", id=file_id(NAMES, b"other.app")), "purpose": app_data(b"a value", kind=b"blob"),
+        "of-another-incarnation": app_data(b"a value", inc=made("other", 16)), "label": app_data(b"a value", label=b"nexus wrap v2"),
+    }.items():
+        vec(name, "not-authentic", data)
+    vec("other-app", "not-authentic", good, app=b"other.app")
+    vec("other-user", "not-authentic", good, user="bob")
+    vec("other-associated", "not-authentic", good, associated=b"abou")
+    vec("no-associated", "not-authentic", good, associated=b"")
+
+
 # ---- keys.head ----
 
 def row(n, generation=1, flags=0, names=0):
@@ -347,5 +393,5 @@ print("""# Vectors of docs/spec/keymint.md about key files and blobs, written by
 # what goes in and what comes out. chance is what rngd answered: where it stands,
 # sealing again must give the same data. Bytes are hexadecimal, lines of one name
 # belong together.""")
-for write in roots, rings, blobs, heads:
+for write in roots, rings, blobs, all_app_data, heads:
     write()
