@@ -77,7 +77,7 @@ func appDataAD(r *ring, of owner, id [KeyIDSize]byte, associated []byte) []byte 
 func sealAppData(r *ring, c *chance, of owner, id [KeyIDSize]byte, associated, data []byte) []byte {
 	under := derive(r.data, "nexus data v1 appdata")
 	defer under.Wipe()
-	plain := secret.New(bucketOf(appDataLength+len(data), leastAppData, mostAppData))
+	plain := secret.New(appDataBucket(appDataLength + len(data)))
 	defer plain.Wipe()
 	binary.LittleEndian.PutUint16(plain.Expose(), uint16(len(data)))
 	copy(plain.Expose()[appDataLength:], data)
@@ -97,17 +97,27 @@ func openAppData(r *ring, of owner, id [KeyIDSize]byte, associated, sealed []byt
 		return nil, err
 	}
 	used := appDataLength + int(binary.LittleEndian.Uint16(plain.Expose()))
-	if used > plain.Len() || bucketOf(used, leastAppData, mostAppData) != plain.Len() || !zero(plain.Expose()[used:]) {
+	if used > plain.Len() || appDataBucket(used) != plain.Len() || !zero(plain.Expose()[used:]) {
 		plain.Wipe()
 		return nil, errNotAuthentic
 	}
 	return plain, nil
 }
 
+// appDataBucket is the padded length of n bytes: the largest bucket is about twice
+// the one before, as all of them are.
+func appDataBucket(n int) int {
+	const second = 2048
+	if n > second {
+		return mostAppData
+	}
+	return bucketOf(n, leastAppData, second)
+}
+
 // checkAppData says whether the bytes can be sealed data at all.
 func checkAppData(sealed []byte) error {
 	plain := len(sealed) - 1 - wrapOverhead
-	if plain < leastAppData || plain > mostAppData || plain != bucketOf(plain, leastAppData, mostAppData) || sealed[0] != appDataVersion {
+	if plain < leastAppData || plain > mostAppData || plain != appDataBucket(plain) || sealed[0] != appDataVersion {
 		return errLayout
 	}
 	return nil

@@ -282,7 +282,7 @@ func TestAppData(t *testing.T) {
 	w := boot(t, 1, d)
 	sealed := make(map[int][]byte)
 	text := func(n int) string { return string(bytes.Repeat([]byte{byte(n)}, n)) }
-	lengths := []int{0, 1, 61, 62, 63, 126, 127, 2046, 2047, MaxData - 1, MaxData}
+	lengths := []int{0, 1, 61, 62, 63, 126, 127, 1022, 1023, 2046, 2047, MaxData - 1, MaxData}
 	w.do(func(ctx context.Context) {
 		s := w.unsealed(ctx, alice)
 		_, err := s.app("none").unsealData(ctx, "", make([]byte, 1+wrapOverhead+leastAppData))
@@ -291,7 +291,7 @@ func TestAppData(t *testing.T) {
 		for _, n := range lengths {
 			sealed[n], err = a.sealData(ctx, "about", text(n))
 			expect(t, fmt.Sprint("seal ", n), err, nil)
-			if got, want := len(sealed[n]), 1+wrapOverhead+bucketOf(2+n, 64, 4098); got != want {
+			if got, want := len(sealed[n]), 1+wrapOverhead+appDataBucket(2+n); got != want {
 				t.Errorf("%d bytes are sealed to %d, want %d", n, got, want)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/cmd/boot"
 	"nexus.internal/os/ipc"
+	"nexus.internal/os/services/secret"
 )
 
 // TestDeniedWhenNotActive uses tokens of a session that has ended, and sids
@@ -219,7 +220,7 @@ func TestRightsAreThoseOfTheToken(t *testing.T) {
 	must(t, err)
 	allowed := map[capability.TokenRights][]string{
 		capability.Put: {"put"}, capability.Get: {"get"}, capability.Del: {"delete"}, capability.List: {"list"},
-		capability.Generate: {"generate", "public", "keys", "delete key"},
+		capability.Generate: {"generate", "public", "keys", "rotate", "revoke", "delete key"},
 		capability.Sign:     {"sign", "public", "keys"},
 		capability.Wrap:     {"wrap", "unwrap"},
 	}
@@ -231,7 +232,12 @@ func TestRightsAreThoseOfTheToken(t *testing.T) {
 			}
 		}
 	}
-	_, err = w.launcher.Launch(w.ctx(), alice.sid, "notes", capability.Seal)
+	sealer := alice.appWith("notes", capability.Seal)
+	_, err = sealer.Keychain.Seal(w.ctx(), secret.Copy([]byte("data")), nil)
+	must(t, err)
+	_, err = all.Keychain.Seal(w.ctx(), secret.Copy([]byte("data")), nil)
+	want(t, err, ipc.Denied)
+	_, err = w.launcher.Launch(w.ctx(), alice.sid, "demo.reader", capability.Put)
 	want(t, err, ipc.Denied)
 	for _, rights := range []capability.TokenRights{0, 1 << 8, 1 << 15, boot.AppRights | 1<<9} {
 		_, err = w.launcher.Launch(w.ctx(), alice.sid, "notes", rights)

@@ -320,6 +320,9 @@ func (a *app) everything(name string) map[string]error {
 	note("wrap", blob, err)
 	public, err = k.Unwrap(ctx, name, make([]byte, 106))
 	note("unwrap", public, err)
+	public, _, err = k.Rotate(ctx, name)
+	note("rotate", public, err)
+	note("revoke", nil, k.Revoke(ctx, name))
 	note("delete key", nil, k.DeleteKey(ctx, name))
 	return errs
 }

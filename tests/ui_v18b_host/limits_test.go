@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
 	"nexus.internal/os/services/keychain"
@@ -334,7 +335,7 @@ func limitMessage(b *bench) {
 
 // limitFrame sends frames whose bytes no service could read.
 func limitFrame(b *bench) {
-	a := b.alice.app("notes")
+	a := b.alice.appWith("notes", capability.AllTokenRights)
 	a.put("token", "v")
 	for _, n := range around(ipc.MaxFrame) {
 		code := ipc.Malformed

@@ -312,7 +312,7 @@ def all_app_data():
     good = app_data(b"a value")
     vec("ok", "ok", good, plain=b"a value")
     vec("empty", "ok", app_data(b"", b""), associated=b"", plain=b"")
-    for n in (62, 63, 2046, 2047, 4096):
+    for n in (62, 63, 1022, 1023, 2046, 2047, 4096):
         vec(f"of-{n}", "ok", app_data(b"x" * n), plain=b"x" * n)
     for name, data in {
         "nothing": b"", "version": app_data(b"a value", version=2), "short": good[:-1], "longer": good + b"\0",
