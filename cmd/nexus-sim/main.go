@@ -48,6 +48,7 @@ func commands() []command {
 		{"trace", "draw a trace: for Mermaid, for Perfetto, or as text", runTrace},
 		{"explain", "say in words why a request was refused, from a file of --audit", runExplain},
 		{"explore", "look for seeds under which a promise is not kept", runExplore},
+		{"fsck", "say what is wrong with a state directory; with a credential, all of a user's", runFsck},
 		{"calibrate", "find out what Argon2id may cost on this machine", runCalibrate},
 		{"shell", "a prompt with the verbs of scripts", runShell},
 		{"grants", "draw who may call whom, as a Mermaid diagram", runGrants},

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 )
@@ -57,6 +58,20 @@ func (x *Index) Sequences(key KeyID) []uint64 {
 	}
 	slices.Sort(own)
 	return own
+}
+
+// Keys answers the apps that have live records, in order.
+func (x *Index) Keys() []KeyID {
+	return slices.SortedFunc(maps.Keys(x.keys), func(a, b KeyID) int { return bytes.Compare(a[:], b[:]) })
+}
+
+// Salvage takes in a record of a vault of which some may be lost: what it
+// supersedes need not be there. It must not be used for a vault that is to be
+// written.
+func (x *Index) Salvage(r Record, offset int64) {
+	if _, twice := x.live[r.Sequence]; !twice && r.Kind != Base {
+		x.add(r, offset)
+	}
 }
 
 // Worn says whether a file of that length has so much garbage that it should
