@@ -163,8 +163,8 @@ func TestTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSim(t)
 	s.boot(makeUsers)
-	e := s.run(openAlice+"puts alice/notes n 1000000\n", "boot", "--state", "os", "--json", "--timeout", "4s")
-	if e.status != 1 || !strings.HasPrefix(e.err, "nexus-sim: timed out after 4s; the last marker is \"") {
+	e := s.run(openAlice+"puts alice/notes n 1000000\n", "boot", "--state", "os", "--json", "--timeout", "10s")
+	if e.status != 1 || !strings.HasPrefix(e.err, "nexus-sim: timed out after 10s; the last marker is \"") {
 		t.Errorf("status %d: %s", e.status, e.err)
 	}
 	last := 0

@@ -58,7 +58,8 @@ func runFsck(args []string, std streams) error {
 	defer word.Wipe()
 	found, holdings, err := fsck.CheckAll(files, fsck.Credential{User: *user, Kind: kinds[*kind], Word: word})
 	if errors.Is(err, ipc.BadSecret) {
-		return errors.Join(err, reportFindings(found, nil, *asJSON, std.out))
+		_ = reportFindings(found, nil, *asJSON, std.out) // The credential is what is wrong.
+		return fmt.Errorf("%s: %w", *user, err)
 	}
 	return reportFindings(found, holdings, *asJSON, std.out)
 }
@@ -75,7 +76,7 @@ func reportFindings(found []fsck.Finding, holdings []fsck.Holding, asJSON bool, 
 		}
 	}
 	for _, h := range holdings {
-		text := fmt.Sprintf("%s: %d secrets can be read: %s", h.App, len(h.Secrets), strings.Join(h.Secrets, " "))
+		text := fmt.Sprintf("app %s can be read: %s", h.App, strings.Join(h.Secrets, " "))
 		if err := printOne(h, text, asJSON, out); err != nil {
 			return err
 		}

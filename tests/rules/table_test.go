@@ -88,11 +88,15 @@ var table = []row{
 		"makes bytes into scenarios; of the system it knows the names"},
 	{"cmd/trace", "cmd/script ipc ipc/wire capability",
 		"writes down what happened, and draws it"},
-	{"cmd/nexus-sim", "cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
+	{"cmd/nexus-sim", "cmd/fsck services/identityd/userdb cmd/adversary cmd/audit cmd/boot cmd/crash cmd/explore cmd/machine cmd/scenario cmd/script cmd/trace services/statefsd/disk " +
 		"tests/modelrun services/secret golang.org/x/sys/unix golang.org/x/term " + naming,
 		"flags and output: it opens the disk, hands it to boot, and says in words what came of it; " +
 			"kept disagreements are replayed by what finds them, tests/modelrun, which the doors hold for therefore"},
 
+	{"cmd/fsck", "ipc ipc/wire services/identityd services/identityd/guesses services/identityd/userdb services/keymintd services/keystored/vault services/secret services/statefsd/bootrec",
+		"reads files that somebody else has read, with the services' own codecs"},
+	{"tests/flips", "cmd/boot cmd/fsck ipc/wire services/identityd services/identityd/userdb services/secret services/statefsd/simdisk",
+		"changes every byte of a state directory"},
 	{"tests/residue", "services/identityd/userdb tests/scan golang.org/x/crypto/argon2 golang.org/x/sys/unix",
 		"looks into a process of the shipped binary; the second implementation of all keys is in Python"},
 	{"tests/crash", "... cmd/boot",

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const aliceWord = "correct horse\n"
+
+// fsck runs it with alice's password on standard input, or without a credential.
+func (s *sim) fsck(word string, args ...string) ended {
+	s.t.Helper()
+	args = append([]string{"fsck", "os"}, args...)
+	if word != "" {
+		args = append(args, "--user", "alice")
+	}
+	return s.run(word, args...)
+}
+
+// finds wants a report with a line that begins so, and status 1.
+func (s *sim) finds(e ended, line string) {
+	s.t.Helper()
+	if e.status != 1 || !strings.Contains("\n"+e.out, "\n"+line) || strings.Count(e.err, "\n") != 1 {
+		s.t.Errorf("status %d, wanted 1 and a line %q:\n%s%s", e.status, line, e.out, e.err)
+	}
+}
+
+// A good directory has no findings, and with the credential fsck lists what there
+// is. Nothing is changed by looking.
+func TestFsckOfAGoodDirectory(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.stock()
+	before := s.snapshot("os")
+	if e := s.fsck(""); e.status != 0 || e.out != "" || e.err != "" {
+		t.Errorf("without keys: %+v", e)
+	}
+	if e := s.fsck(aliceWord); e.status != 0 || e.err != "" || !strings.Contains(e.out, "app notes can be read: ") || !strings.Contains(e.out, "greeting") {
+		t.Errorf("with them: %+v", e)
+	}
+	if e := s.fsck(aliceWord, "--json"); e.status != 0 || !strings.Contains(e.out, `{"app":"notes","secrets":[`) {
+		t.Errorf("as JSON: %+v", e)
+	}
+	s.same("os", before)
+}
+
+func TestFsckRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.stock()
+	for _, args := range [][]string{{"fsck"}, {"fsck", "os", "os"}, {"fsck", "os", "--user", "alice", "--kind", "face"}, {"fsck", "os", "--credential-file", "x"}} {
+		if e := s.run("", args...); e.status != 2 {
+			t.Errorf("%q: %+v", args, e)
+		}
+	}
+	for _, c := range []struct{ word, says string }{{"not the password\n", "unknown user or wrong secret"}, {"", "no credential"}} {
+		if e := s.run(c.word, "fsck", "os", "--user", "alice"); e.status != 1 || !strings.Contains(e.err, c.says) {
+			t.Errorf("%q: %+v", c.word, e)
+		}
+	}
+	if e := s.run("", "fsck", "none"); e.status != 1 {
+		t.Errorf("a directory that is not there: %+v", e)
+	}
+	top, err := os.Open(filepath.Join(s.dir, "os"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer top.Close()
+	if err := unix.Flock(int(top.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.fsck(""); e.status != 1 || !strings.Contains(e.err, "a system runs on it") {
+		t.Errorf("while a system runs: %+v", e)
+	}
+}
+
+// What is missing, too much, or not what was written is named; with the
+// credential what is lost as well.
+func TestFsckNames(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, file string
+		do         func(path string, content []byte) error
+		word, line string
+	}{
+		{"a key file that is gone", "state/identity/alice/root.keys", damages[6].do, "", "state/identity/alice/root.keys: missing"},
+		{"a head that is gone", "state/identity/alice/vault.head", damages[6].do, "", "state/identity/alice/vault.head: missing"},
+		{"keys of an app that are gone", "state/identity/alice/apps/*.ring", damages[6].do, aliceWord, "state/identity/alice/apps/"},
+		{"a vault without its last byte", "state/identity/alice/vault.kv", damages[3].do, "", "state/identity/alice/vault.kv: offset "},
+		{"an empty database", "state/identity/users.db", damages[4].do, "", "state/identity/users.db: offset 0: damaged"},
+		{"a database that is gone", "state/identity/users.db", damages[6].do, "", "state/identity/users.db: missing"},
+		{"a byte of a ring", "state/identity/alice/apps/*.ring", damages[2].do, aliceWord, "state/identity/alice/apps/"},
+		{"a byte of the first segment", "state/identity/alice/vault.kv", func(path string, content []byte) error { return flip(path, content, 100) }, aliceWord,
+			"state/identity/alice/vault.kv: offset 0: damaged: a segment that is not authentic"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSim(t)
+			s.stock()
+			for _, name := range s.glob(c.file) {
+				s.damage(name, c.do)
+			}
+			s.finds(s.fsck(c.word), c.line)
+		})
+	}
+	s := newSim(t)
+	s.stock()
+	s.write("os/state/identity/alice/vault.kv.tail-7", "a tail")
+	if e := s.fsck(""); e.status != 0 || !strings.HasPrefix(e.out, "state/identity/alice/vault.kv.tail-7: tail: 6 bytes") {
+		t.Errorf("a tail: %+v", e)
+	}
+	s.write("os/state/identity/mallory", "x")
+	s.finds(s.fsck(""), "state/identity/mallory: stray")
+}
