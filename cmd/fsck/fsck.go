@@ -208,6 +208,9 @@ func (c *check) user(u *userdb.User) {
 		case tailName.MatchString(name):
 			c.known[file] = true
 			c.find(file, -1, Tail, "%d bytes that a power cut had left behind the vault were kept here", len(c.files[file]))
+		case asideName.MatchString(name):
+			c.known[file] = true
+			c.find(file, -1, Note, "kept when a salvaged vault was adopted")
 		case name == "vault.kv.new":
 			c.known[file] = true
 			c.find(file, -1, Note, "a compaction that was cut short; the next one writes it anew")
@@ -221,8 +224,9 @@ func (c *check) user(u *userdb.User) {
 }
 
 var (
-	ringName = regexp.MustCompile(`^apps/[0-9a-f]{32}\.ring$`)
-	tailName = regexp.MustCompile(`^vault\.kv\.tail-[0-9]+$`)
+	asideName = regexp.MustCompile(`^vault\.(kv|head)\.damaged-[0-9]+$`)
+	ringName  = regexp.MustCompile(`^apps/[0-9a-f]{32}\.ring$`)
+	tailName  = regexp.MustCompile(`^vault\.kv\.tail-[0-9]+$`)
 )
 
 // vault checks what shows of a vault without keys.

@@ -233,6 +233,9 @@ func (c *check) holdings(dir string, index *vault.Index, o *keymintd.Offline) (a
 				continue
 			}
 			value.Wipe()
+			if live.Stale {
+				name += " (may be out of date)"
+			}
 			h.Secrets = append(h.Secrets, name)
 		}
 		slices.Sort(h.Secrets)

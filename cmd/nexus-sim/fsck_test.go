@@ -116,3 +116,75 @@ func TestFsckNames(t *testing.T) {
 	s.write("os/state/identity/mallory", "x")
 	s.finds(s.fsck(""), "state/identity/mallory: stray")
 }
+
+// A vault that is damaged opens nothing; what can be read of it is salvaged to a
+// new one, which takes its place when somebody with the credential says so. What
+// was salvaged is marked, till something is put in its place. The damaged vault is
+// kept, byte by byte.
+func TestSalvageAndAdopt(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.boot(makeUsers + openAlice + "put alice/notes first 1\nput alice/notes second 2\nput alice/notes third 3\nput alice/mail imap 4\n")
+	vault := "state/identity/alice/vault.kv"
+	// One put is one segment: this is in the second put's.
+	s.damage(vault, func(path string, content []byte) error { return flip(path, content, len(content)/5*2+200) })
+	damaged := s.read("os/" + vault)
+	head := s.read("os/state/identity/alice/vault.head")
+	before := s.snapshot("os")
+	e := s.fsck(aliceWord, "--salvage", "saved")
+	s.finds(e, vault+": offset ")
+	for _, line := range []string{"lost: segments 3 to 3, with the records 2 to 2", "app notes can be read: first third\n", "app mail can be read: imap\n"} {
+		if !strings.Contains(e.out, line) {
+			t.Errorf("no %q in\n%s", line, e.out)
+		}
+	}
+	s.same("os", before)
+	if e := s.fsck(aliceWord, "--salvage", "saved"); e.status != 1 || !strings.Contains(e.err, "exists") {
+		t.Errorf("to a directory that is there: %+v", e)
+	}
+	if e := s.run("wrong horse\n", "adopt", "os", "saved", "--user", "alice"); e.status != 1 || !strings.Contains(e.err, "wrong secret") {
+		t.Errorf("adopt with a wrong password: %+v", e)
+	}
+	if e := s.run("271828\n", "adopt", "os", "saved", "--user", "bob", "--kind", "pin"); e.status != 1 || !strings.Contains(e.err, "not a salvaged vault of this user") {
+		t.Errorf("adopt another user's: %+v", e)
+	}
+	s.same("os", before)
+	if e := s.run(aliceWord, "adopt", "os", "saved", "--user", "alice"); e.status != 0 {
+		t.Fatalf("adopt: %+v", e)
+	}
+	if s.read("os/"+vault+".damaged-1") != damaged || s.read("os/state/identity/alice/vault.head.damaged-1") != head {
+		t.Error("what was damaged is not kept as it was")
+	}
+	e = s.run(openAlice+"list alice/notes first third\nget alice/notes first 1\nget alice/mail imap 4\nfails not-found get alice/notes second\n"+
+		"put alice/notes first 5\nget alice/notes first 5\nend alice\n"+openAlice+"get alice/notes first 5\nget alice/notes third 3\n", "boot", "--state", "os")
+	if e.status != 0 {
+		t.Fatalf("%+v", e)
+	}
+	for line, n := range map[string]int{
+		`> get alice/notes first: "1" (salvaged: it may be out of date)`: 1, `> get alice/notes first: "5"` + "\n": 2,
+		`> get alice/notes third: "3" (salvaged: it may be out of date)`: 1, `> get alice/mail imap: "4" (salvaged: it may be out of date)`: 1,
+	} {
+		if strings.Count(e.out, line) != n {
+			t.Errorf("%q is not there %d times:\n%s", line, n, e.out)
+		}
+	}
+	if e := s.fsck(aliceWord); e.status != 0 || !strings.Contains(e.out, "app notes can be read: first third (may be out of date)\n") {
+		t.Errorf("afterwards: %+v", e)
+	}
+}
+
+// A vault that is whole is salvaged as it is, and nothing is marked.
+func TestSalvageOfAWholeVault(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.stock()
+	if e := s.fsck(aliceWord, "--salvage", "saved"); e.status != 0 {
+		t.Fatalf("%+v", e)
+	}
+	if e := s.run(aliceWord, "adopt", "os", "saved", "--user", "alice"); e.status != 0 {
+		t.Fatalf("%+v", e)
+	}
+	if e := s.run(openAlice+readAlice, "boot", "--state", "os"); e.status != 0 || strings.Contains(e.out, "salvaged") {
+		t.Errorf("%+v", e)
+	}
+}

@@ -49,6 +49,7 @@ func commands() []command {
 		{"explain", "say in words why a request was refused, from a file of --audit", runExplain},
 		{"explore", "look for seeds under which a promise is not kept", runExplore},
 		{"fsck", "say what is wrong with a state directory; with a credential, all of a user's", runFsck},
+		{"adopt", "put what fsck has salvaged in the place of a user's vault", runAdopt},
 		{"calibrate", "find out what Argon2id may cost on this machine", runCalibrate},
 		{"shell", "a prompt with the verbs of scripts", runShell},
 		{"grants", "draw who may call whom, as a Mermaid diagram", runGrants},

@@ -69,7 +69,7 @@ func putValue(ctx context.Context, app *boot.App, name string, value *secret.Byt
 func get(r *Strand, a []string) (string, error) {
 	var found *secret.Bytes
 	err := r.AsApp(a[0], func(ctx context.Context, app *boot.App) error {
-		value, err := app.Keychain.Get(ctx, a[1])
+		value, stale, err := app.Keychain.GetSalvaged(ctx, a[1])
 		if err != nil {
 			return err
 		}
@@ -78,6 +78,9 @@ func get(r *Strand, a []string) (string, error) {
 			return fmt.Errorf("%w: another value is stored", ErrMismatch)
 		}
 		found = quoted(value.Expose())
+		if stale {
+			found = marked(found, " (salvaged: it may be out of date)")
+		}
 		return nil
 	})
 	return r.show(found, err)

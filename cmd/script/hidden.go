@@ -130,6 +130,14 @@ func quoted(value []byte) *secret.Bytes {
 	return s
 }
 
+// marked puts words behind a secret, which it takes over.
+func marked(s *secret.Bytes, words string) *secret.Bytes {
+	defer s.Wipe()
+	longer := secret.New(s.Len() + len(words))
+	copy(longer.Expose()[copy(longer.Expose(), s.Expose()):], words)
+	return longer
+}
+
 // quote appends what strconv.Quote makes of a string, without making one.
 func quote(b, value []byte) []byte {
 	b = append(b, '"')

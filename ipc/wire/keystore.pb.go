@@ -182,6 +182,7 @@ type GetReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
 	Size          uint32                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Stale         bool                   `protobuf:"varint,3,opt,name=stale,proto3" json:"stale,omitempty"` // it was salvaged: what is lost may have replaced or deleted it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +229,13 @@ func (x *GetReply) GetSize() uint32 {
 		return x.Size
 	}
 	return 0
+}
+
+func (x *GetReply) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 type DeleteRequest struct {
@@ -658,10 +666,11 @@ const file_keystore_proto_rawDesc = "" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04room\x18\x02 \x01(\rR\x04room\"4\n" +
+	"\x04room\x18\x02 \x01(\rR\x04room\"J\n" +
 	"\bGetReply\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\rR\x04size\"#\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\x12\x14\n" +
+	"\x05stale\x18\x03 \x01(\bR\x05stale\"#\n" +
 	"\rDeleteRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\r\n" +
 	"\vDeleteReply\"#\n" +

@@ -37,25 +37,25 @@ func (c *Client) putLong(ctx context.Context, name string, value *secret.Bytes) 
 
 // getLong lends keystored room for any value, because another one may be stored
 // by now, longer or shorter than that of which the first call told.
-func (c *Client) getLong(ctx context.Context, name string) (*secret.Bytes, error) {
+func (c *Client) getLong(ctx context.Context, name string) (value *secret.Bytes, stale bool, err error) {
 	loan, err := wire.Lend(c.task, nil, MaxValue)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer loan.End()
 	var p wire.GetReply
 	q := &wire.GetRequest{Name: name, Room: MaxValue}
 	if err := c.call(ctx, c.cfg.Store, wire.OpGet, loan.Object, q, &p); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if p.Size == 0 {
-		return secret.Take(p.Value), nil
+		return secret.Take(p.Value), p.Stale, nil
 	}
-	value, err := loan.Read(p.Size)
+	b, err := loan.Read(p.Size)
 	if err != nil {
-		return nil, ErrUnavailable
+		return nil, false, ErrUnavailable
 	}
-	return secret.Take(value), nil
+	return secret.Take(b), p.Stale, nil
 }
 
 // call leaves q alone: its bytes are the caller's. A service that was stopped

@@ -74,17 +74,25 @@ func (c *Client) Put(ctx context.Context, name string, value *secret.Bytes) erro
 // Get returns the value stored under name, or ErrNotFound. It takes two calls for
 // one over 4,096 bytes, and answers what is stored at the second.
 func (c *Client) Get(ctx context.Context, name string) (*secret.Bytes, error) {
+	value, _, err := c.GetSalvaged(ctx, name)
+	return value, err
+}
+
+// GetSalvaged is Get, and says whether the value may be out of date: somebody has
+// salvaged the vault since, and what was lost may have replaced or deleted it. A
+// put ends that.
+func (c *Client) GetSalvaged(ctx context.Context, name string) (value *secret.Bytes, stale bool, err error) {
 	if err := checkName(name); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var p wire.GetReply
 	if err := c.store(ctx, wire.OpGet, &wire.GetRequest{Name: name}, &p); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if p.Size > 0 {
 		return c.getLong(ctx, name)
 	}
-	return secret.Take(p.Value), nil
+	return secret.Take(p.Value), p.Stale, nil
 }
 
 // Delete removes what is stored under name, durably, or returns ErrNotFound.

@@ -126,6 +126,15 @@ func (o *Offline) OpenSegment(header, sealed []byte) ([]byte, error) {
 	return slices.Clone(body.Expose()), nil
 }
 
+// SealSegment is the operation of that name. draw fills its argument with chance.
+func (o *Offline) SealSegment(header, body []byte, draw func([]byte) error) ([]byte, error) {
+	var c chance
+	if err := draw(c[:]); err != nil {
+		return nil, err
+	}
+	return o.acct.rootKeys.chain.seal(nil, &c, segmentAD(o.acct.owner, header), body), nil
+}
+
 // OpenRecord is the operation of that name, for one of the apps. The error is
 // ipc.Damaged or ipc.NotFound.
 func (o *Offline) OpenRecord(app string, sequence uint64, kind uint8, record []byte) (name string, value *secret.Bytes, err error) {

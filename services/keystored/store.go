@@ -74,7 +74,7 @@ func (s *service) get(ctx context.Context, req *ipc.Request, q *wire.GetRequest)
 	size := live.Usage - uint32(len(q.Name))
 	large := size > vault.InlineBytes
 	if large && q.Room < size {
-		return &wire.GetReply{Size: size}, nil
+		return &wire.GetReply{Size: size, Stale: live.Stale}, nil
 	}
 	p, err := s.openRecord(ctx, req, v, live)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *service) get(ctx context.Context, req *ipc.Request, q *wire.GetRequest)
 		return nil, v.damaged(live.Offset)
 	}
 	inline, size, err := wire.Deliver(req, p.Value, large)
-	return &wire.GetReply{Value: inline, Size: size}, err
+	return &wire.GetReply{Value: inline, Size: size, Stale: live.Stale}, err
 }
 
 func (s *service) list(ctx context.Context, req *ipc.Request, q *wire.ListRequest) (*wire.ListReply, error) {
