@@ -26,7 +26,7 @@ const (
 // Record is one record of a segment's body.
 type Record struct {
 	Kind       RecordKind
-	Stale      bool  // of a Put: salvaged from behind a gap, so that it may not be the newest of its name
+	Stale      bool  // of a Put: salvaged from a vault of which something was lost, so that it may not be the newest of its name
 	Key        KeyID // of a Base: the first bytes of the vault's id
 	Sequence   uint64
 	Supersedes uint64 // sequence of the live record that this one replaces or deletes, 0 for none
