@@ -353,3 +353,38 @@ func limitFrame(b *bench) {
 	}
 	a.lists("token")
 }
+
+// TestQuotasOverCrashAndCompaction fills an app's quota to the byte and the
+// secret, has the vault compacted by replacing everything, and cuts the power: at
+// every boot there is room for exactly as much as before.
+func TestQuotasOverCrashAndCompaction(t *testing.T) {
+	d := simdisk.New()
+	w := start(t, d)
+	a := w.newUser("alice").app("notes")
+	a.stuff(vault.AppBytes - 11)
+	full := func(a *app) {
+		t.Helper()
+		want(t, a.tryPut("last", "12345678"), ipc.Quota) // A byte too much.
+		a.put("last", "1234567")
+		want(t, a.tryPut("n", "v"), ipc.Quota)
+		a.delete("last")
+	}
+	full(a)
+	least := int64(1) << 40
+	for range 3 {
+		before, err := d.Stat("state/identity/alice/vault.kv")
+		must(t, err)
+		a.stuff(vault.AppBytes - 11) // The same names again.
+		after, err := d.Stat("state/identity/alice/vault.kv")
+		must(t, err)
+		least = min(least, after-before)
+		full(a)
+		d = d.Crash()
+		w = start(t, d)
+		a = w.back("alice").app("notes")
+		full(a)
+	}
+	if least > vault.AppBytes {
+		t.Errorf("the file has grown by %d each time: nothing was compacted", least)
+	}
+}
