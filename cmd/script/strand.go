@@ -376,15 +376,17 @@ func join(r *Strand, _ []string) (string, error) {
 
 // play runs the lines of one strand.
 func (r *Strand) play(p planned, on *boot.System, parker ipc.Parker) error {
+	next := 0
 	defer func() {
-		for _, c := range p.lines {
-			wipe(c.secrets) // Of lines that did not run, as well.
+		for _, c := range p.lines[next:] {
+			wipe(c.secrets) // Those of lines that ran are step's.
 		}
 	}()
 	for _, c := range p.lines {
 		if r.stopped.Load() {
 			return ErrStopped
 		}
+		next++
 		s := &Strand{Runner: r.Runner, name: p.name, line: c.Line, parker: parker, system: on}
 		if err := s.step(c); err != nil {
 			return err
