@@ -20,7 +20,7 @@ import (
 	"nexus.internal/os/services/statefsd/simdisk"
 )
 
-var full = flag.Bool("full", false, "boot on every changed byte, and not on one in three")
+var full = flag.Bool("full", false, "boot on every changed byte, and not on some of them")
 
 const password = "correct horse battery"
 
@@ -199,7 +199,7 @@ func TestEveryByte(t *testing.T) {
 					flips++
 					all[path] = changed
 					found(t, all, path, at)
-					if *full || flips%3 == 0 {
+					if *full || flips%stride == 0 {
 						boots++
 						silent(t, d, path, changed, at, whole)
 					}
