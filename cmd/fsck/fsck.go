@@ -1,6 +1,7 @@
 // Package fsck says what is wrong with a state directory on which no system
 // runs: without keys what shows without keys, and with a credential everything of
-// its user. It reads files that somebody else has read, and changes nothing.
+// its user. It makes a new vault of what can be read of a damaged one. It works on
+// files that somebody else has read and will write.
 // docs/FSCK.md is its manual.
 package fsck
 

@@ -1,6 +1,7 @@
 package fsck
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -166,6 +167,34 @@ func (c *check) head(dir string, o *keymintd.Offline) (*vault.Point, bool) {
 func (c *check) salvageable(dir string, data []byte, o *keymintd.Offline) *vault.Index {
 	kv := dir + "vault.kv"
 	c.drop(kv, 0)
+	index, last, record := vault.NewIndex(), uint64(0), uint64(0)
+	for _, s := range c.authentic(kv, data, o) {
+		if last > 0 && s.sequence != last+1 {
+			c.find(kv, s.offset, Lost, "%s", lostBetween(last, s.sequence, record, s.records[0].Sequence))
+		}
+		last = s.sequence
+		for _, r := range s.records {
+			record = max(record, r.Sequence)
+			index.Salvage(r, s.offset)
+		}
+	}
+	if p, ok := c.head(dir, o); ok && p.Sequence > last {
+		c.find(kv, int64(len(data)), Lost, "segments %d to %d, as far as the head knows", last+1, p.Sequence)
+	}
+	return index
+}
+
+// segment is an authentic one.
+type segment struct {
+	offset   int64
+	sequence uint64
+	records  []vault.Record
+}
+
+// authentic answers the authentic segments of a vault once each and in the order
+// of their sequences, which are authentic, and not of their places, which are not:
+// so no older segment that somebody has put behind a newer one undoes a deletion.
+func (c *check) authentic(kv string, data []byte, o *keymintd.Offline) (all []segment) {
 	bodies := make(map[int64][]byte)
 	stretches := vault.Survey(data, func(s vault.Segment) bool {
 		body, err := o.OpenSegment(s.Header, s.Sealed)
@@ -174,40 +203,27 @@ func (c *check) salvageable(dir string, data []byte, o *keymintd.Offline) *vault
 		}
 		return err == nil
 	})
-	index, segment, record := vault.NewIndex(), uint64(0), uint64(0)
-	for _, s := range stretches {
-		if s.Gap() {
+	for i, s := range stretches {
+		// Behind a gap nothing continues what was before it: that is one finding.
+		if s.Gap() || s.Reason != "" && !stretches[i-1].Gap() {
 			c.find(kv, s.Offset, Damaged, "%s, %d bytes long", s.Reason, s.Length)
-			continue
 		}
-		for i, seg := range s.Segments {
+		for _, seg := range s.Segments {
 			h, _ := vault.DecodeHeader(seg.Header) // Survey has read it.
 			records, err := vault.DecodeBody(bodies[seg.Offset])
 			if err != nil {
 				c.find(kv, seg.Offset, Damaged, "a body that breaks the format")
 				continue
 			}
-			if i == 0 && segment > 0 && h.Sequence != segment+1 {
-				c.find(kv, seg.Offset, Lost, "%s", lostBetween(segment, h.Sequence, record, records[0].Sequence))
-			}
-			segment = h.Sequence
-			for _, r := range records {
-				record = max(record, r.Sequence)
-				index.Salvage(r, seg.Offset)
-			}
+			all = append(all, segment{seg.Offset, h.Sequence, records})
 		}
 	}
-	if p, ok := c.head(dir, o); ok && p.Sequence > segment {
-		c.find(kv, int64(len(data)), Lost, "segments %d to %d, as far as the head knows", segment+1, p.Sequence)
-	}
-	return index
+	slices.SortStableFunc(all, func(a, b segment) int { return cmp.Compare(a.sequence, b.sequence) })
+	return slices.CompactFunc(all, func(a, b segment) bool { return a.sequence == b.sequence })
 }
 
 // lostBetween says what is missing between two segments.
 func lostBetween(segment, next, record, nextRecord uint64) string {
-	if next <= segment {
-		return fmt.Sprintf("segment %d follows segment %d: one of the two is not where it was written", next, segment)
-	}
 	text := fmt.Sprintf("segments %d to %d", segment+1, next-1)
 	if nextRecord > record+1 {
 		text += fmt.Sprintf(", with the records %d to %d as far as there were such", record+1, nextRecord-1)

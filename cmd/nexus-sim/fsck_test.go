@@ -188,3 +188,24 @@ func TestSalvageOfAWholeVault(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A deletion stands: a segment with a record that was deleted, put back behind the
+// deletion by whoever can write the disk, does not bring the record back.
+func TestSalvageKeepsDeletions(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.boot(makeUsers + openAlice + "put alice/notes gone 1\nput alice/notes kept 2\ndel alice/notes gone\nput alice/notes last 3\n")
+	s.damage("state/identity/alice/vault.kv", func(path string, content []byte) error {
+		const segment = 368 // bytes of each, and the first one has the base
+		return os.WriteFile(path, append(content, content[segment:2*segment]...), 0o600)
+	})
+	if e := s.fsck(aliceWord); !strings.Contains(e.out, "app notes can be read: kept last\n") {
+		t.Errorf("status %d:\n%s", e.status, e.out)
+	}
+	s.damage("state/identity/alice/vault.kv", func(path string, content []byte) error { return flip(path, content, 2*368+200) })
+	e := s.fsck(aliceWord)
+	s.finds(e, "state/identity/alice/vault.kv: offset ")
+	if !strings.Contains(e.out, "app notes can be read: last\n") {
+		t.Errorf("with what was kept damaged:\n%s", e.out)
+	}
+}

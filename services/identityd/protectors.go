@@ -14,16 +14,11 @@ func (s *Service) setCredential(ctx context.Context, _ *ipc.Request, q *wire.Set
 	if !chosen(q.Set) {
 		return nil, ipc.Malformed
 	}
-	done, err := s.admit()
+	have, done, err := s.proven(ctx, q.User, q.Have)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	have, err := s.prove(ctx, q.User, q.Have)
-	if err != nil {
-		return nil, err
-	}
-	defer have.wipe()
 	kind, _ := kindOf(q.Set)
 	if err := s.set(ctx, have, kind, q.Set.Secret); err != nil {
 		return nil, err
@@ -35,16 +30,11 @@ func (s *Service) setCredential(ctx context.Context, _ *ipc.Request, q *wire.Set
 // that the key opens everything. If the answer is lost, so is the key: it is
 // made again.
 func (s *Service) createRecovery(ctx context.Context, _ *ipc.Request, q *wire.CreateRecoveryRequest) (*wire.CreateRecoveryReply, error) {
-	done, err := s.admit()
+	have, done, err := s.proven(ctx, q.User, q.Have)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	have, err := s.prove(ctx, q.User, q.Have)
-	if err != nil {
-		return nil, err
-	}
-	defer have.wipe()
 	key := secret.New(recovery.Size)
 	defer key.Wipe()
 	if err := s.entropy(ctx, key.Expose()); err != nil {
@@ -66,16 +56,11 @@ func (s *Service) removeCredential(ctx context.Context, _ *ipc.Request, q *wire.
 	if !ok {
 		return nil, ipc.Malformed
 	}
-	done, err := s.admit()
+	have, done, err := s.proven(ctx, q.User, q.Have)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	have, err := s.prove(ctx, q.User, q.Have)
-	if err != nil {
-		return nil, err
-	}
-	defer have.wipe()
 	ctx = s.task.Detached(ctx)
 	if err := s.writing.enter(ctx, s.task); err != nil {
 		return nil, err

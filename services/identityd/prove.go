@@ -59,6 +59,20 @@ func (s *Service) prove(ctx context.Context, user string, c *wire.Credential) (*
 	return proved, nil
 }
 
+// proven admits a request, and proves its credential. The caller calls done when
+// the request is over, which wipes the proof.
+func (s *Service) proven(ctx context.Context, user string, c *wire.Credential) (p *proof, done func(), err error) {
+	leave, err := s.admit()
+	if err != nil {
+		return nil, nil, err
+	}
+	if p, err = s.prove(ctx, user, c); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return p, func() { p.wipe(); leave() }, nil
+}
+
 // protectorFor returns what to compare a credential with.
 func (s *Service) protectorFor(user string, c *wire.Credential) (userdb.User, userdb.Protector, bool) {
 	u, live := s.db.Live(user)

@@ -41,16 +41,11 @@ func (c *session) void() {
 func (c *session) marker() ipc.Field { return ipc.F("sid", strconv.FormatUint(c.sid, 10)) }
 
 func (s *Service) startSession(ctx context.Context, r *ipc.Request, q *wire.StartSessionRequest) (*wire.StartSessionReply, error) {
-	done, err := s.admit()
+	p, done, err := s.proven(ctx, q.User, q.Credential)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	p, err := s.prove(ctx, q.User, q.Credential)
-	if err != nil {
-		return nil, err
-	}
-	defer p.wipe()
 	if r.Gone() {
 		return nil, ipc.TimedOut // Nobody would ever know the sid.
 	}

@@ -111,16 +111,11 @@ func (s *Service) listUsers(context.Context, *ipc.Request, *wire.ListUsersReques
 }
 
 func (s *Service) removeUser(ctx context.Context, _ *ipc.Request, q *wire.RemoveUserRequest) (*wire.RemoveUserReply, error) {
-	done, err := s.admit()
+	p, done, err := s.proven(ctx, q.User, q.Credential)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	p, err := s.prove(ctx, q.User, q.Credential)
-	if err != nil {
-		return nil, err
-	}
-	defer p.wipe()
 	ctx = s.task.Detached(ctx)
 	if err := s.writing.enter(ctx, s.task); err != nil {
 		return nil, err

@@ -65,13 +65,18 @@ func (x *Index) Keys() []KeyID {
 	return slices.SortedFunc(maps.Keys(x.keys), func(a, b KeyID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// Salvage takes in a record of a vault of which some may be lost: what it
-// supersedes need not be there. It must not be used for a vault that is to be
-// written.
+// Salvage takes in a record of a vault of which some may be lost, in the order of
+// sequences of the segments: what it supersedes need not be there. What was before
+// a base record, a compaction has left out or copied. It must not be used for a
+// vault that is to be written.
 func (x *Index) Salvage(r Record, offset int64) {
-	if _, twice := x.live[r.Sequence]; !twice && r.Kind != Base {
-		x.add(r, offset)
+	if r.Kind == Base {
+		*x = *NewIndex()
+		x.last = r.Sequence
+		return
 	}
+	x.end(r.Sequence) // Twice only if somebody has mixed two histories.
+	x.add(r, offset)
 }
 
 // Worn says whether a file of that length has so much garbage that it should
