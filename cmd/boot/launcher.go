@@ -129,6 +129,18 @@ func (l *Launcher) RemoveCredential(ctx context.Context, user string, have Crede
 	return l.call(ctx, wire.OpRemoveCredential, q, &wire.RemoveCredentialReply{})
 }
 
+// Rekey gives a user another root key, and writes the vault anew below it: what
+// somebody has who knew a former password, and files of before, opens nothing that is
+// written from then on. It locks the user's sessions. It fails with ipc.Exists if the
+// user has a credential of another kind than those given, of which all must be right.
+func (l *Launcher) Rekey(ctx context.Context, user string, all ...Credential) error {
+	q := &wire.RekeyRequest{User: user}
+	for _, c := range all {
+		q.Credentials = append(q.Credentials, c.message())
+	}
+	return l.call(ctx, wire.OpRekey, q, &wire.RekeyReply{})
+}
+
 // StartSession logs a user in. The session is active and sealed.
 func (l *Launcher) StartSession(ctx context.Context, user string, c Credential) (uint64, error) {
 	var p wire.StartSessionReply

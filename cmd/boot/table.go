@@ -77,9 +77,11 @@ var table = []row{
 		facets: []Facet{
 			wire.FacetAdmin: {Name: "admin", Depth: 32, Parallel: 32, Ops: append(plain(
 				wire.OpCreateRoot, wire.OpAddProtector, wire.OpKeepProtectors, wire.OpRemoveRoot, wire.OpSealKeys),
-				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal}, ipc.Op{Code: wire.OpRemoveApp, Need: capability.Seal})},
+				ipc.Op{Code: wire.OpUnsealKeys, Need: capability.Seal}, ipc.Op{Code: wire.OpRemoveApp, Need: capability.Seal},
+				ipc.Op{Code: wire.OpBeginRekey, Need: capability.Seal}, ipc.Op{Code: wire.OpCommitRekey, Need: capability.Seal})},
 			wire.FacetVault: {Name: "vault", Depth: 256, Parallel: 256, Takes: true, Ops: needing(appRights,
-				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID)},
+				wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID,
+				wire.OpVaultEpoch, wire.OpResealRecord)},
 			wire.FacetKeys: {Name: "keys", Depth: 64, Parallel: 64, Ops: []ipc.Op{
 				{Code: wire.OpGenerateKey, Need: capability.Generate},
 				{Code: wire.OpPublicKey, Need: capability.Generate | capability.Sign},
@@ -103,7 +105,7 @@ var table = []row{
 				wire.OpCreateUser, wire.OpListUsers, wire.OpRemoveUser, wire.OpSetCredential,
 				wire.OpStartSession, wire.OpUnsealSession, wire.OpLockSession, wire.OpEndSession,
 				wire.OpActiveSession, wire.OpIssueToken,
-				wire.OpCreateRecovery, wire.OpRemoveCredential, wire.OpUninstallApp)},
+				wire.OpCreateRecovery, wire.OpRemoveCredential, wire.OpUninstallApp, wire.OpRekey)},
 			wire.FacetQuery: {Name: "query", Depth: 64, Parallel: 32, Ops: plain(wire.OpActiveSession)},
 		},
 		calls: []Edge{
@@ -121,7 +123,8 @@ var table = []row{
 				{Code: wire.OpList, Need: capability.List},
 			}},
 			wire.FacetOpen: {Name: "open", Depth: 32, Parallel: 32, Ops: append(plain(wire.OpForgetVault),
-				ipc.Op{Code: wire.OpOpenVault, Need: appRights}, ipc.Op{Code: wire.OpDropApp, Need: capability.Del})},
+				ipc.Op{Code: wire.OpOpenVault, Need: appRights}, ipc.Op{Code: wire.OpDropApp, Need: capability.Del},
+				ipc.Op{Code: wire.OpRekeyVault, Need: capability.Put})},
 			wire.FacetKS1: {Name: "ks1", Depth: 32, Parallel: 32, Raw: true, Ops: needing(appRights, wire.OpKS1)},
 		},
 		calls: []Edge{{StateFSD, wire.FacetMain}, {KeyMintD, wire.FacetVault}},
@@ -161,15 +164,21 @@ var files = []statefsd.Grant{
 	{Subject: KeyMintD, Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
+	{Subject: KeyMintD, Pattern: "state:/identity/*/epoch-*/keys.head", Access: statefsd.Write},
+	{Subject: KeyMintD, Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.Write},
 	{Subject: KeyMintD, Pattern: "state:/*", Access: statefsd.List},
 	{Subject: KeyMintD, Pattern: "state:/*/*", Access: statefsd.List},
 	{Subject: KeyMintD, Pattern: "state:/*/*/*", Access: statefsd.List},
 	{Subject: KeyMintD, Pattern: "state:/*/*/*/*", Access: statefsd.List},
+	{Subject: KeyMintD, Pattern: "state:/*/*/*/*/*", Access: statefsd.List},
 	{Subject: IdentityD, Pattern: "state:/identity/users.db", Access: statefsd.Write},
 	{Subject: IdentityD, Pattern: "state:/identity/guesses", Access: statefsd.Write},
 	{Subject: IdentityD, Pattern: "state:/identity/*/*", Access: statefsd.List},
 	{Subject: IdentityD, Pattern: "state:/identity/*/apps/*", Access: statefsd.List},
+	{Subject: IdentityD, Pattern: "state:/identity/*/epoch-*/*", Access: statefsd.List},
+	{Subject: IdentityD, Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.List},
 	{Subject: KeyStoreD, Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},
+	{Subject: KeyStoreD, Pattern: "state:/identity/*/epoch-*/vault.*", Access: statefsd.Write},
 }
 
 func plain(ops ...uint16) []ipc.Op { return needing(0, ops...) }

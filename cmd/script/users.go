@@ -91,6 +91,19 @@ func removeCredential(r *Strand, a []string) (string, error) {
 	})
 }
 
+func rekey(r *Strand, a []string) (string, error) {
+	if len(a)%2 == 0 {
+		return "", usage("every kind of credential has a word")
+	}
+	var all []boot.Credential
+	for i := 1; i < len(a); i += 2 {
+		c := r.credential(a[0], a[i], a[i+1])
+		defer c.Secret.Wipe()
+		all = append(all, c)
+	}
+	return "", r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Rekey(ctx, a[0], all...) })
+}
+
 func removeUser(r *Strand, a []string) (string, error) {
 	err := r.withCredential(a, func(ctx context.Context, l *boot.Launcher, c boot.Credential) error {
 		return l.RemoveUser(ctx, a[0], c)

@@ -32,6 +32,8 @@ var userVerbs = []Verb{
 		Help: "make a recovery key and show it; kept, it is what the WORD kept stands for", Run: recoveryKey},
 	{Name: "remove-credential", Args: "USER password|pin|recovery WORD password|pin|recovery [anyway]",
 		Help: "prove the first, remove the second; anyway, if only a recovery key is left then", Run: removeCredential},
+	{Name: "rekey", Args: "USER password|pin|recovery WORD [password|pin|recovery] [WORD] [password|pin|recovery] [WORD]",
+		Help: "prove all credentials, make another root key and write the vault anew; sessions are locked", Run: rekey},
 	{Name: "remove-user", Args: "USER password|pin|recovery WORD", Help: "destroy a user's keys and vault", Run: removeUser},
 	{Name: "users", Args: "[USER…]", Help: "list users; with arguments, they must be all", Run: users},
 	{Name: "if-user", Args: "USER COMMAND…", Help: "run the command only if there is such a user", Run: ifUser},

@@ -686,6 +686,97 @@ func (*RemoveCredentialReply) Descriptor() ([]byte, []int) {
 	return file_identity_proto_rawDescGZIP(), []int{12}
 }
 
+// Rekey gives the user another root key and writes the vault anew. It proves all of
+// the user's credentials, of which there must be one of each kind that the user has,
+// and locks all of the user's sessions.
+type RekeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Credentials   []*Credential          `protobuf:"bytes,2,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyRequest) Reset() {
+	*x = RekeyRequest{}
+	mi := &file_identity_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyRequest) ProtoMessage() {}
+
+func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
+func (*RekeyRequest) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RekeyRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *RekeyRequest) GetCredentials() []*Credential {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+type RekeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyReply) Reset() {
+	*x = RekeyReply{}
+	mi := &file_identity_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyReply) ProtoMessage() {}
+
+func (x *RekeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_identity_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyReply.ProtoReflect.Descriptor instead.
+func (*RekeyReply) Descriptor() ([]byte, []int) {
+	return file_identity_proto_rawDescGZIP(), []int{14}
+}
+
 // StartSession proves the credential and makes an active, sealed session.
 type StartSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -697,7 +788,7 @@ type StartSessionRequest struct {
 
 func (x *StartSessionRequest) Reset() {
 	*x = StartSessionRequest{}
-	mi := &file_identity_proto_msgTypes[13]
+	mi := &file_identity_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +800,7 @@ func (x *StartSessionRequest) String() string {
 func (*StartSessionRequest) ProtoMessage() {}
 
 func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[13]
+	mi := &file_identity_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +813,7 @@ func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionRequest.ProtoReflect.Descriptor instead.
 func (*StartSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{13}
+	return file_identity_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartSessionRequest) GetUser() string {
@@ -748,7 +839,7 @@ type StartSessionReply struct {
 
 func (x *StartSessionReply) Reset() {
 	*x = StartSessionReply{}
-	mi := &file_identity_proto_msgTypes[14]
+	mi := &file_identity_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +851,7 @@ func (x *StartSessionReply) String() string {
 func (*StartSessionReply) ProtoMessage() {}
 
 func (x *StartSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[14]
+	mi := &file_identity_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +864,7 @@ func (x *StartSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionReply.ProtoReflect.Descriptor instead.
 func (*StartSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{14}
+	return file_identity_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartSessionReply) GetSid() uint64 {
@@ -793,7 +884,7 @@ type UnsealSessionRequest struct {
 
 func (x *UnsealSessionRequest) Reset() {
 	*x = UnsealSessionRequest{}
-	mi := &file_identity_proto_msgTypes[15]
+	mi := &file_identity_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +896,7 @@ func (x *UnsealSessionRequest) String() string {
 func (*UnsealSessionRequest) ProtoMessage() {}
 
 func (x *UnsealSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[15]
+	mi := &file_identity_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +909,7 @@ func (x *UnsealSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealSessionRequest.ProtoReflect.Descriptor instead.
 func (*UnsealSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{15}
+	return file_identity_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UnsealSessionRequest) GetSid() uint64 {
@@ -843,7 +934,7 @@ type UnsealSessionReply struct {
 
 func (x *UnsealSessionReply) Reset() {
 	*x = UnsealSessionReply{}
-	mi := &file_identity_proto_msgTypes[16]
+	mi := &file_identity_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +946,7 @@ func (x *UnsealSessionReply) String() string {
 func (*UnsealSessionReply) ProtoMessage() {}
 
 func (x *UnsealSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[16]
+	mi := &file_identity_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +959,7 @@ func (x *UnsealSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealSessionReply.ProtoReflect.Descriptor instead.
 func (*UnsealSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{16}
+	return file_identity_proto_rawDescGZIP(), []int{18}
 }
 
 type LockSessionRequest struct {
@@ -880,7 +971,7 @@ type LockSessionRequest struct {
 
 func (x *LockSessionRequest) Reset() {
 	*x = LockSessionRequest{}
-	mi := &file_identity_proto_msgTypes[17]
+	mi := &file_identity_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +983,7 @@ func (x *LockSessionRequest) String() string {
 func (*LockSessionRequest) ProtoMessage() {}
 
 func (x *LockSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[17]
+	mi := &file_identity_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +996,7 @@ func (x *LockSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockSessionRequest.ProtoReflect.Descriptor instead.
 func (*LockSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{17}
+	return file_identity_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LockSessionRequest) GetSid() uint64 {
@@ -923,7 +1014,7 @@ type LockSessionReply struct {
 
 func (x *LockSessionReply) Reset() {
 	*x = LockSessionReply{}
-	mi := &file_identity_proto_msgTypes[18]
+	mi := &file_identity_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1026,7 @@ func (x *LockSessionReply) String() string {
 func (*LockSessionReply) ProtoMessage() {}
 
 func (x *LockSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[18]
+	mi := &file_identity_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1039,7 @@ func (x *LockSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockSessionReply.ProtoReflect.Descriptor instead.
 func (*LockSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{18}
+	return file_identity_proto_rawDescGZIP(), []int{20}
 }
 
 type EndSessionRequest struct {
@@ -960,7 +1051,7 @@ type EndSessionRequest struct {
 
 func (x *EndSessionRequest) Reset() {
 	*x = EndSessionRequest{}
-	mi := &file_identity_proto_msgTypes[19]
+	mi := &file_identity_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1063,7 @@ func (x *EndSessionRequest) String() string {
 func (*EndSessionRequest) ProtoMessage() {}
 
 func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[19]
+	mi := &file_identity_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1076,7 @@ func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionRequest.ProtoReflect.Descriptor instead.
 func (*EndSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{19}
+	return file_identity_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EndSessionRequest) GetSid() uint64 {
@@ -1003,7 +1094,7 @@ type EndSessionReply struct {
 
 func (x *EndSessionReply) Reset() {
 	*x = EndSessionReply{}
-	mi := &file_identity_proto_msgTypes[20]
+	mi := &file_identity_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1106,7 @@ func (x *EndSessionReply) String() string {
 func (*EndSessionReply) ProtoMessage() {}
 
 func (x *EndSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[20]
+	mi := &file_identity_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1119,7 @@ func (x *EndSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionReply.ProtoReflect.Descriptor instead.
 func (*EndSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{20}
+	return file_identity_proto_rawDescGZIP(), []int{22}
 }
 
 type ActiveSessionRequest struct {
@@ -1040,7 +1131,7 @@ type ActiveSessionRequest struct {
 
 func (x *ActiveSessionRequest) Reset() {
 	*x = ActiveSessionRequest{}
-	mi := &file_identity_proto_msgTypes[21]
+	mi := &file_identity_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1143,7 @@ func (x *ActiveSessionRequest) String() string {
 func (*ActiveSessionRequest) ProtoMessage() {}
 
 func (x *ActiveSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[21]
+	mi := &file_identity_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1156,7 @@ func (x *ActiveSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActiveSessionRequest.ProtoReflect.Descriptor instead.
 func (*ActiveSessionRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{21}
+	return file_identity_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ActiveSessionRequest) GetSid() uint64 {
@@ -1086,7 +1177,7 @@ type ActiveSessionReply struct {
 
 func (x *ActiveSessionReply) Reset() {
 	*x = ActiveSessionReply{}
-	mi := &file_identity_proto_msgTypes[22]
+	mi := &file_identity_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1189,7 @@ func (x *ActiveSessionReply) String() string {
 func (*ActiveSessionReply) ProtoMessage() {}
 
 func (x *ActiveSessionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[22]
+	mi := &file_identity_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1202,7 @@ func (x *ActiveSessionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActiveSessionReply.ProtoReflect.Descriptor instead.
 func (*ActiveSessionReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{22}
+	return file_identity_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ActiveSessionReply) GetActive() bool {
@@ -1148,7 +1239,7 @@ type IssueTokenRequest struct {
 
 func (x *IssueTokenRequest) Reset() {
 	*x = IssueTokenRequest{}
-	mi := &file_identity_proto_msgTypes[23]
+	mi := &file_identity_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1251,7 @@ func (x *IssueTokenRequest) String() string {
 func (*IssueTokenRequest) ProtoMessage() {}
 
 func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[23]
+	mi := &file_identity_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1264,7 @@ func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenRequest.ProtoReflect.Descriptor instead.
 func (*IssueTokenRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{23}
+	return file_identity_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IssueTokenRequest) GetSid() uint64 {
@@ -1213,7 +1304,7 @@ type IssueTokenReply struct {
 
 func (x *IssueTokenReply) Reset() {
 	*x = IssueTokenReply{}
-	mi := &file_identity_proto_msgTypes[24]
+	mi := &file_identity_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1316,7 @@ func (x *IssueTokenReply) String() string {
 func (*IssueTokenReply) ProtoMessage() {}
 
 func (x *IssueTokenReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[24]
+	mi := &file_identity_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1329,7 @@ func (x *IssueTokenReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenReply.ProtoReflect.Descriptor instead.
 func (*IssueTokenReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{24}
+	return file_identity_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *IssueTokenReply) GetToken() []byte {
@@ -1260,7 +1351,7 @@ type UninstallAppRequest struct {
 
 func (x *UninstallAppRequest) Reset() {
 	*x = UninstallAppRequest{}
-	mi := &file_identity_proto_msgTypes[25]
+	mi := &file_identity_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1363,7 @@ func (x *UninstallAppRequest) String() string {
 func (*UninstallAppRequest) ProtoMessage() {}
 
 func (x *UninstallAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[25]
+	mi := &file_identity_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1376,7 @@ func (x *UninstallAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninstallAppRequest.ProtoReflect.Descriptor instead.
 func (*UninstallAppRequest) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{25}
+	return file_identity_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UninstallAppRequest) GetSid() uint64 {
@@ -1310,7 +1401,7 @@ type UninstallAppReply struct {
 
 func (x *UninstallAppReply) Reset() {
 	*x = UninstallAppReply{}
-	mi := &file_identity_proto_msgTypes[26]
+	mi := &file_identity_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1413,7 @@ func (x *UninstallAppReply) String() string {
 func (*UninstallAppReply) ProtoMessage() {}
 
 func (x *UninstallAppReply) ProtoReflect() protoreflect.Message {
-	mi := &file_identity_proto_msgTypes[26]
+	mi := &file_identity_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1426,7 @@ func (x *UninstallAppReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UninstallAppReply.ProtoReflect.Descriptor instead.
 func (*UninstallAppReply) Descriptor() ([]byte, []int) {
-	return file_identity_proto_rawDescGZIP(), []int{26}
+	return file_identity_proto_rawDescGZIP(), []int{28}
 }
 
 var File_identity_proto protoreflect.FileDescriptor
@@ -1377,7 +1468,12 @@ const file_identity_proto_rawDesc = "" +
 	"\x04have\x18\x02 \x01(\v2\x17.nexus.os.v1.CredentialR\x04have\x12/\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x1b.nexus.os.v1.CredentialKindR\x04kind\x12\x16\n" +
 	"\x06anyway\x18\x04 \x01(\bR\x06anyway\"\x17\n" +
-	"\x15RemoveCredentialReply\"b\n" +
+	"\x15RemoveCredentialReply\"]\n" +
+	"\fRekeyRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x129\n" +
+	"\vcredentials\x18\x02 \x03(\v2\x17.nexus.os.v1.CredentialR\vcredentials\"\f\n" +
+	"\n" +
+	"RekeyReply\"b\n" +
 	"\x13StartSessionRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x127\n" +
 	"\n" +
@@ -1433,7 +1529,7 @@ func file_identity_proto_rawDescGZIP() []byte {
 }
 
 var file_identity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_identity_proto_goTypes = []any{
 	(CredentialKind)(0),             // 0: nexus.os.v1.CredentialKind
 	(*Credential)(nil),              // 1: nexus.os.v1.Credential
@@ -1449,20 +1545,22 @@ var file_identity_proto_goTypes = []any{
 	(*CreateRecoveryReply)(nil),     // 11: nexus.os.v1.CreateRecoveryReply
 	(*RemoveCredentialRequest)(nil), // 12: nexus.os.v1.RemoveCredentialRequest
 	(*RemoveCredentialReply)(nil),   // 13: nexus.os.v1.RemoveCredentialReply
-	(*StartSessionRequest)(nil),     // 14: nexus.os.v1.StartSessionRequest
-	(*StartSessionReply)(nil),       // 15: nexus.os.v1.StartSessionReply
-	(*UnsealSessionRequest)(nil),    // 16: nexus.os.v1.UnsealSessionRequest
-	(*UnsealSessionReply)(nil),      // 17: nexus.os.v1.UnsealSessionReply
-	(*LockSessionRequest)(nil),      // 18: nexus.os.v1.LockSessionRequest
-	(*LockSessionReply)(nil),        // 19: nexus.os.v1.LockSessionReply
-	(*EndSessionRequest)(nil),       // 20: nexus.os.v1.EndSessionRequest
-	(*EndSessionReply)(nil),         // 21: nexus.os.v1.EndSessionReply
-	(*ActiveSessionRequest)(nil),    // 22: nexus.os.v1.ActiveSessionRequest
-	(*ActiveSessionReply)(nil),      // 23: nexus.os.v1.ActiveSessionReply
-	(*IssueTokenRequest)(nil),       // 24: nexus.os.v1.IssueTokenRequest
-	(*IssueTokenReply)(nil),         // 25: nexus.os.v1.IssueTokenReply
-	(*UninstallAppRequest)(nil),     // 26: nexus.os.v1.UninstallAppRequest
-	(*UninstallAppReply)(nil),       // 27: nexus.os.v1.UninstallAppReply
+	(*RekeyRequest)(nil),            // 14: nexus.os.v1.RekeyRequest
+	(*RekeyReply)(nil),              // 15: nexus.os.v1.RekeyReply
+	(*StartSessionRequest)(nil),     // 16: nexus.os.v1.StartSessionRequest
+	(*StartSessionReply)(nil),       // 17: nexus.os.v1.StartSessionReply
+	(*UnsealSessionRequest)(nil),    // 18: nexus.os.v1.UnsealSessionRequest
+	(*UnsealSessionReply)(nil),      // 19: nexus.os.v1.UnsealSessionReply
+	(*LockSessionRequest)(nil),      // 20: nexus.os.v1.LockSessionRequest
+	(*LockSessionReply)(nil),        // 21: nexus.os.v1.LockSessionReply
+	(*EndSessionRequest)(nil),       // 22: nexus.os.v1.EndSessionRequest
+	(*EndSessionReply)(nil),         // 23: nexus.os.v1.EndSessionReply
+	(*ActiveSessionRequest)(nil),    // 24: nexus.os.v1.ActiveSessionRequest
+	(*ActiveSessionReply)(nil),      // 25: nexus.os.v1.ActiveSessionReply
+	(*IssueTokenRequest)(nil),       // 26: nexus.os.v1.IssueTokenRequest
+	(*IssueTokenReply)(nil),         // 27: nexus.os.v1.IssueTokenReply
+	(*UninstallAppRequest)(nil),     // 28: nexus.os.v1.UninstallAppRequest
+	(*UninstallAppReply)(nil),       // 29: nexus.os.v1.UninstallAppReply
 }
 var file_identity_proto_depIdxs = []int32{
 	0,  // 0: nexus.os.v1.Credential.kind:type_name -> nexus.os.v1.CredentialKind
@@ -1473,13 +1571,14 @@ var file_identity_proto_depIdxs = []int32{
 	1,  // 5: nexus.os.v1.CreateRecoveryRequest.have:type_name -> nexus.os.v1.Credential
 	1,  // 6: nexus.os.v1.RemoveCredentialRequest.have:type_name -> nexus.os.v1.Credential
 	0,  // 7: nexus.os.v1.RemoveCredentialRequest.kind:type_name -> nexus.os.v1.CredentialKind
-	1,  // 8: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	1,  // 9: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	1,  // 8: nexus.os.v1.RekeyRequest.credentials:type_name -> nexus.os.v1.Credential
+	1,  // 9: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	1,  // 10: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_identity_proto_init() }
@@ -1493,7 +1592,7 @@ func file_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_identity_proto_rawDesc), len(file_identity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

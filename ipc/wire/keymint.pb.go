@@ -801,6 +801,163 @@ func (*RemoveAppReply) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{14}
 }
 
+// BeginRekey makes another root key of the stamped user's, which each of the
+// protectors opens, and another data key for each app; in memory alone. They must
+// be all protectors of the user. (admin, token with the seal right)
+type BeginRekeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Protectors    []*Protector           `protobuf:"bytes,1,rep,name=protectors,proto3" json:"protectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginRekeyRequest) Reset() {
+	*x = BeginRekeyRequest{}
+	mi := &file_keymint_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginRekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginRekeyRequest) ProtoMessage() {}
+
+func (x *BeginRekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginRekeyRequest.ProtoReflect.Descriptor instead.
+func (*BeginRekeyRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BeginRekeyRequest) GetProtectors() []*Protector {
+	if x != nil {
+		return x.Protectors
+	}
+	return nil
+}
+
+type BeginRekeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginRekeyReply) Reset() {
+	*x = BeginRekeyReply{}
+	mi := &file_keymint_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginRekeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginRekeyReply) ProtoMessage() {}
+
+func (x *BeginRekeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginRekeyReply.ProtoReflect.Descriptor instead.
+func (*BeginRekeyReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{16}
+}
+
+// CommitRekey makes it durable, and seals the session's keys: they are the former
+// ones. (admin, token with the seal right)
+type CommitRekeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRekeyRequest) Reset() {
+	*x = CommitRekeyRequest{}
+	mi := &file_keymint_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRekeyRequest) ProtoMessage() {}
+
+func (x *CommitRekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRekeyRequest.ProtoReflect.Descriptor instead.
+func (*CommitRekeyRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{17}
+}
+
+type CommitRekeyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRekeyReply) Reset() {
+	*x = CommitRekeyReply{}
+	mi := &file_keymint_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRekeyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRekeyReply) ProtoMessage() {}
+
+func (x *CommitRekeyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRekeyReply.ProtoReflect.Descriptor instead.
+func (*CommitRekeyReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{18}
+}
+
 // AppKey answers the opaque id of the stamped app's data key, and, unless the
 // id alone is wanted, whether there is one. create makes it if there is none: keystored asks for that only when
 // the vault has nothing of the app's, so that a lost key is never replaced. (vault)
@@ -814,7 +971,7 @@ type AppKeyRequest struct {
 
 func (x *AppKeyRequest) Reset() {
 	*x = AppKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[15]
+	mi := &file_keymint_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +983,7 @@ func (x *AppKeyRequest) String() string {
 func (*AppKeyRequest) ProtoMessage() {}
 
 func (x *AppKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[15]
+	mi := &file_keymint_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +996,7 @@ func (x *AppKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppKeyRequest.ProtoReflect.Descriptor instead.
 func (*AppKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{15}
+	return file_keymint_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AppKeyRequest) GetCreate() bool {
@@ -866,7 +1023,7 @@ type AppKeyReply struct {
 
 func (x *AppKeyReply) Reset() {
 	*x = AppKeyReply{}
-	mi := &file_keymint_proto_msgTypes[16]
+	mi := &file_keymint_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1035,7 @@ func (x *AppKeyReply) String() string {
 func (*AppKeyReply) ProtoMessage() {}
 
 func (x *AppKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[16]
+	mi := &file_keymint_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1048,7 @@ func (x *AppKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppKeyReply.ProtoReflect.Descriptor instead.
 func (*AppKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{16}
+	return file_keymint_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AppKeyReply) GetKeyId() []byte {
@@ -922,7 +1079,7 @@ type SealRecordRequest struct {
 
 func (x *SealRecordRequest) Reset() {
 	*x = SealRecordRequest{}
-	mi := &file_keymint_proto_msgTypes[17]
+	mi := &file_keymint_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1091,7 @@ func (x *SealRecordRequest) String() string {
 func (*SealRecordRequest) ProtoMessage() {}
 
 func (x *SealRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[17]
+	mi := &file_keymint_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1104,7 @@ func (x *SealRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealRecordRequest.ProtoReflect.Descriptor instead.
 func (*SealRecordRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{17}
+	return file_keymint_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SealRecordRequest) GetSequence() uint64 {
@@ -995,7 +1152,7 @@ type SealRecordReply struct {
 
 func (x *SealRecordReply) Reset() {
 	*x = SealRecordReply{}
-	mi := &file_keymint_proto_msgTypes[18]
+	mi := &file_keymint_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1164,7 @@ func (x *SealRecordReply) String() string {
 func (*SealRecordReply) ProtoMessage() {}
 
 func (x *SealRecordReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[18]
+	mi := &file_keymint_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1177,7 @@ func (x *SealRecordReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealRecordReply.ProtoReflect.Descriptor instead.
 func (*SealRecordReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{18}
+	return file_keymint_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SealRecordReply) GetRecord() []byte {
@@ -1050,7 +1207,7 @@ type OpenRecordRequest struct {
 
 func (x *OpenRecordRequest) Reset() {
 	*x = OpenRecordRequest{}
-	mi := &file_keymint_proto_msgTypes[19]
+	mi := &file_keymint_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1219,7 @@ func (x *OpenRecordRequest) String() string {
 func (*OpenRecordRequest) ProtoMessage() {}
 
 func (x *OpenRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[19]
+	mi := &file_keymint_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1232,7 @@ func (x *OpenRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRecordRequest.ProtoReflect.Descriptor instead.
 func (*OpenRecordRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{19}
+	return file_keymint_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenRecordRequest) GetSequence() uint64 {
@@ -1117,7 +1274,7 @@ type OpenRecordReply struct {
 
 func (x *OpenRecordReply) Reset() {
 	*x = OpenRecordReply{}
-	mi := &file_keymint_proto_msgTypes[20]
+	mi := &file_keymint_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1286,7 @@ func (x *OpenRecordReply) String() string {
 func (*OpenRecordReply) ProtoMessage() {}
 
 func (x *OpenRecordReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[20]
+	mi := &file_keymint_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1299,7 @@ func (x *OpenRecordReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRecordReply.ProtoReflect.Descriptor instead.
 func (*OpenRecordReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{20}
+	return file_keymint_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OpenRecordReply) GetName() string {
@@ -1166,20 +1323,160 @@ func (x *OpenRecordReply) GetSize() uint32 {
 	return 0
 }
 
-// SealSegment encrypts a segment's body under the user's chain key; header is
-// associated data. (vault)
+// ResealRecord answers, between BeginRekey and CommitRekey, a record of whatever
+// app of the user's as it is under the data key that takes the place of the one of
+// key_id. (vault)
+type ResealRecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         []byte                 `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Kind          uint32                 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Record        []byte                 `protobuf:"bytes,4,opt,name=record,proto3" json:"record,omitempty"`
+	Size          uint32                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResealRecordRequest) Reset() {
+	*x = ResealRecordRequest{}
+	mi := &file_keymint_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResealRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResealRecordRequest) ProtoMessage() {}
+
+func (x *ResealRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResealRecordRequest.ProtoReflect.Descriptor instead.
+func (*ResealRecordRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ResealRecordRequest) GetKeyId() []byte {
+	if x != nil {
+		return x.KeyId
+	}
+	return nil
+}
+
+func (x *ResealRecordRequest) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ResealRecordRequest) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ResealRecordRequest) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *ResealRecordRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type ResealRecordReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         []byte                 `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Record        []byte                 `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResealRecordReply) Reset() {
+	*x = ResealRecordReply{}
+	mi := &file_keymint_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResealRecordReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResealRecordReply) ProtoMessage() {}
+
+func (x *ResealRecordReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResealRecordReply.ProtoReflect.Descriptor instead.
+func (*ResealRecordReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ResealRecordReply) GetKeyId() []byte {
+	if x != nil {
+		return x.KeyId
+	}
+	return nil
+}
+
+func (x *ResealRecordReply) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *ResealRecordReply) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// SealSegment encrypts a segment's body under the user's chain key, or, between
+// BeginRekey and CommitRekey, under the next one; header is associated data. (vault)
 type SealSegmentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
 	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Next          bool                   `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SealSegmentRequest) Reset() {
 	*x = SealSegmentRequest{}
-	mi := &file_keymint_proto_msgTypes[21]
+	mi := &file_keymint_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1488,7 @@ func (x *SealSegmentRequest) String() string {
 func (*SealSegmentRequest) ProtoMessage() {}
 
 func (x *SealSegmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[21]
+	mi := &file_keymint_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1501,7 @@ func (x *SealSegmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealSegmentRequest.ProtoReflect.Descriptor instead.
 func (*SealSegmentRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{21}
+	return file_keymint_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SealSegmentRequest) GetHeader() []byte {
@@ -1228,6 +1525,13 @@ func (x *SealSegmentRequest) GetSize() uint32 {
 	return 0
 }
 
+func (x *SealSegmentRequest) GetNext() bool {
+	if x != nil {
+		return x.Next
+	}
+	return false
+}
+
 type SealSegmentReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sealed        []byte                 `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
@@ -1238,7 +1542,7 @@ type SealSegmentReply struct {
 
 func (x *SealSegmentReply) Reset() {
 	*x = SealSegmentReply{}
-	mi := &file_keymint_proto_msgTypes[22]
+	mi := &file_keymint_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1554,7 @@ func (x *SealSegmentReply) String() string {
 func (*SealSegmentReply) ProtoMessage() {}
 
 func (x *SealSegmentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[22]
+	mi := &file_keymint_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1567,7 @@ func (x *SealSegmentReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealSegmentReply.ProtoReflect.Descriptor instead.
 func (*SealSegmentReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{22}
+	return file_keymint_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SealSegmentReply) GetSealed() []byte {
@@ -1292,7 +1596,7 @@ type OpenSegmentRequest struct {
 
 func (x *OpenSegmentRequest) Reset() {
 	*x = OpenSegmentRequest{}
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1608,7 @@ func (x *OpenSegmentRequest) String() string {
 func (*OpenSegmentRequest) ProtoMessage() {}
 
 func (x *OpenSegmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[23]
+	mi := &file_keymint_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1621,7 @@ func (x *OpenSegmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSegmentRequest.ProtoReflect.Descriptor instead.
 func (*OpenSegmentRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{23}
+	return file_keymint_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OpenSegmentRequest) GetHeader() []byte {
@@ -1351,7 +1655,7 @@ type OpenSegmentReply struct {
 
 func (x *OpenSegmentReply) Reset() {
 	*x = OpenSegmentReply{}
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1667,7 @@ func (x *OpenSegmentReply) String() string {
 func (*OpenSegmentReply) ProtoMessage() {}
 
 func (x *OpenSegmentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[24]
+	mi := &file_keymint_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1680,7 @@ func (x *OpenSegmentReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSegmentReply.ProtoReflect.Descriptor instead.
 func (*OpenSegmentReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{24}
+	return file_keymint_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OpenSegmentReply) GetBody() []byte {
@@ -1402,7 +1706,7 @@ type VaultIDRequest struct {
 
 func (x *VaultIDRequest) Reset() {
 	*x = VaultIDRequest{}
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1718,7 @@ func (x *VaultIDRequest) String() string {
 func (*VaultIDRequest) ProtoMessage() {}
 
 func (x *VaultIDRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[25]
+	mi := &file_keymint_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1731,7 @@ func (x *VaultIDRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultIDRequest.ProtoReflect.Descriptor instead.
 func (*VaultIDRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{25}
+	return file_keymint_proto_rawDescGZIP(), []int{31}
 }
 
 type VaultIDReply struct {
@@ -1439,7 +1743,7 @@ type VaultIDReply struct {
 
 func (x *VaultIDReply) Reset() {
 	*x = VaultIDReply{}
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1755,7 @@ func (x *VaultIDReply) String() string {
 func (*VaultIDReply) ProtoMessage() {}
 
 func (x *VaultIDReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[26]
+	mi := &file_keymint_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1768,7 @@ func (x *VaultIDReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultIDReply.ProtoReflect.Descriptor instead.
 func (*VaultIDReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{26}
+	return file_keymint_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *VaultIDReply) GetId() []byte {
@@ -1472,6 +1776,88 @@ func (x *VaultIDReply) GetId() []byte {
 		return x.Id
 	}
 	return nil
+}
+
+// VaultEpoch answers how often the user got another root key: where the vault is
+// depends on it. (vault)
+type VaultEpochRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultEpochRequest) Reset() {
+	*x = VaultEpochRequest{}
+	mi := &file_keymint_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultEpochRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultEpochRequest) ProtoMessage() {}
+
+func (x *VaultEpochRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultEpochRequest.ProtoReflect.Descriptor instead.
+func (*VaultEpochRequest) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{33}
+}
+
+type VaultEpochReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultEpochReply) Reset() {
+	*x = VaultEpochReply{}
+	mi := &file_keymint_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultEpochReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultEpochReply) ProtoMessage() {}
+
+func (x *VaultEpochReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keymint_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultEpochReply.ProtoReflect.Descriptor instead.
+func (*VaultEpochReply) Descriptor() ([]byte, []int) {
+	return file_keymint_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *VaultEpochReply) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 // GenerateKey makes an Ed25519 key of the stamped app. uses are bits: 1 sign,
@@ -1487,7 +1873,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1885,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[27]
+	mi := &file_keymint_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1898,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{27}
+	return file_keymint_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GenerateKeyRequest) GetName() string {
@@ -1545,7 +1931,7 @@ type GenerateKeyReply struct {
 
 func (x *GenerateKeyReply) Reset() {
 	*x = GenerateKeyReply{}
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1943,7 @@ func (x *GenerateKeyReply) String() string {
 func (*GenerateKeyReply) ProtoMessage() {}
 
 func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[28]
+	mi := &file_keymint_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1956,7 @@ func (x *GenerateKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyReply.ProtoReflect.Descriptor instead.
 func (*GenerateKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{28}
+	return file_keymint_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GenerateKeyReply) GetPublic() []byte {
@@ -1591,7 +1977,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1989,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[29]
+	mi := &file_keymint_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +2002,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{29}
+	return file_keymint_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RotateKeyRequest) GetName() string {
@@ -1636,7 +2022,7 @@ type RotateKeyReply struct {
 
 func (x *RotateKeyReply) Reset() {
 	*x = RotateKeyReply{}
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +2034,7 @@ func (x *RotateKeyReply) String() string {
 func (*RotateKeyReply) ProtoMessage() {}
 
 func (x *RotateKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[30]
+	mi := &file_keymint_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +2047,7 @@ func (x *RotateKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyReply.ProtoReflect.Descriptor instead.
 func (*RotateKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{30}
+	return file_keymint_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RotateKeyReply) GetPublic() []byte {
@@ -1689,7 +2075,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +2087,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[31]
+	mi := &file_keymint_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +2100,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{31}
+	return file_keymint_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RevokeKeyRequest) GetName() string {
@@ -1732,7 +2118,7 @@ type RevokeKeyReply struct {
 
 func (x *RevokeKeyReply) Reset() {
 	*x = RevokeKeyReply{}
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +2130,7 @@ func (x *RevokeKeyReply) String() string {
 func (*RevokeKeyReply) ProtoMessage() {}
 
 func (x *RevokeKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[32]
+	mi := &file_keymint_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +2143,7 @@ func (x *RevokeKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyReply.ProtoReflect.Descriptor instead.
 func (*RevokeKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{32}
+	return file_keymint_proto_rawDescGZIP(), []int{40}
 }
 
 // PublicKey answers the public half of a version; 0 is the newest one.
@@ -1771,7 +2157,7 @@ type PublicKeyRequest struct {
 
 func (x *PublicKeyRequest) Reset() {
 	*x = PublicKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2169,7 @@ func (x *PublicKeyRequest) String() string {
 func (*PublicKeyRequest) ProtoMessage() {}
 
 func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[33]
+	mi := &file_keymint_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2182,7 @@ func (x *PublicKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyRequest.ProtoReflect.Descriptor instead.
 func (*PublicKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{33}
+	return file_keymint_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PublicKeyRequest) GetName() string {
@@ -1825,7 +2211,7 @@ type PublicKeyReply struct {
 
 func (x *PublicKeyReply) Reset() {
 	*x = PublicKeyReply{}
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2223,7 @@ func (x *PublicKeyReply) String() string {
 func (*PublicKeyReply) ProtoMessage() {}
 
 func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[34]
+	mi := &file_keymint_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2236,7 @@ func (x *PublicKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublicKeyReply.ProtoReflect.Descriptor instead.
 func (*PublicKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{34}
+	return file_keymint_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PublicKeyReply) GetPublic() []byte {
@@ -1893,7 +2279,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +2291,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[35]
+	mi := &file_keymint_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +2304,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{35}
+	return file_keymint_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SignRequest) GetName() string {
@@ -1945,7 +2331,7 @@ type SignReply struct {
 
 func (x *SignReply) Reset() {
 	*x = SignReply{}
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2343,7 @@ func (x *SignReply) String() string {
 func (*SignReply) ProtoMessage() {}
 
 func (x *SignReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[36]
+	mi := &file_keymint_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2356,7 @@ func (x *SignReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignReply.ProtoReflect.Descriptor instead.
 func (*SignReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{36}
+	return file_keymint_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SignReply) GetSignature() []byte {
@@ -1996,7 +2382,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2394,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[37]
+	mi := &file_keymint_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2407,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{37}
+	return file_keymint_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListKeysRequest) GetAfter() string {
@@ -2041,7 +2427,7 @@ type ListKeysReply struct {
 
 func (x *ListKeysReply) Reset() {
 	*x = ListKeysReply{}
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2439,7 @@ func (x *ListKeysReply) String() string {
 func (*ListKeysReply) ProtoMessage() {}
 
 func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[38]
+	mi := &file_keymint_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2452,7 @@ func (x *ListKeysReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysReply.ProtoReflect.Descriptor instead.
 func (*ListKeysReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{38}
+	return file_keymint_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListKeysReply) GetNames() []string {
@@ -2092,7 +2478,7 @@ type DeleteKeyRequest struct {
 
 func (x *DeleteKeyRequest) Reset() {
 	*x = DeleteKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[39]
+	mi := &file_keymint_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2490,7 @@ func (x *DeleteKeyRequest) String() string {
 func (*DeleteKeyRequest) ProtoMessage() {}
 
 func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[39]
+	mi := &file_keymint_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2503,7 @@ func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{39}
+	return file_keymint_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DeleteKeyRequest) GetName() string {
@@ -2135,7 +2521,7 @@ type DeleteKeyReply struct {
 
 func (x *DeleteKeyReply) Reset() {
 	*x = DeleteKeyReply{}
-	mi := &file_keymint_proto_msgTypes[40]
+	mi := &file_keymint_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2533,7 @@ func (x *DeleteKeyReply) String() string {
 func (*DeleteKeyReply) ProtoMessage() {}
 
 func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[40]
+	mi := &file_keymint_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2546,7 @@ func (x *DeleteKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKeyReply.ProtoReflect.Descriptor instead.
 func (*DeleteKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{40}
+	return file_keymint_proto_rawDescGZIP(), []int{48}
 }
 
 // WrapKey answers the key as a blob that only the same user and app can unwrap.
@@ -2174,7 +2560,7 @@ type WrapKeyRequest struct {
 
 func (x *WrapKeyRequest) Reset() {
 	*x = WrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[41]
+	mi := &file_keymint_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2572,7 @@ func (x *WrapKeyRequest) String() string {
 func (*WrapKeyRequest) ProtoMessage() {}
 
 func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[41]
+	mi := &file_keymint_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2585,7 @@ func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*WrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{41}
+	return file_keymint_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WrapKeyRequest) GetName() string {
@@ -2225,7 +2611,7 @@ type WrapKeyReply struct {
 
 func (x *WrapKeyReply) Reset() {
 	*x = WrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[42]
+	mi := &file_keymint_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2623,7 @@ func (x *WrapKeyReply) String() string {
 func (*WrapKeyReply) ProtoMessage() {}
 
 func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[42]
+	mi := &file_keymint_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2636,7 @@ func (x *WrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrapKeyReply.ProtoReflect.Descriptor instead.
 func (*WrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{42}
+	return file_keymint_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WrapKeyReply) GetBlob() []byte {
@@ -2271,7 +2657,7 @@ type UnwrapKeyRequest struct {
 
 func (x *UnwrapKeyRequest) Reset() {
 	*x = UnwrapKeyRequest{}
-	mi := &file_keymint_proto_msgTypes[43]
+	mi := &file_keymint_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2669,7 @@ func (x *UnwrapKeyRequest) String() string {
 func (*UnwrapKeyRequest) ProtoMessage() {}
 
 func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[43]
+	mi := &file_keymint_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2682,7 @@ func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{43}
+	return file_keymint_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UnwrapKeyRequest) GetName() string {
@@ -2322,7 +2708,7 @@ type UnwrapKeyReply struct {
 
 func (x *UnwrapKeyReply) Reset() {
 	*x = UnwrapKeyReply{}
-	mi := &file_keymint_proto_msgTypes[44]
+	mi := &file_keymint_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2720,7 @@ func (x *UnwrapKeyReply) String() string {
 func (*UnwrapKeyReply) ProtoMessage() {}
 
 func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[44]
+	mi := &file_keymint_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2733,7 @@ func (x *UnwrapKeyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwrapKeyReply.ProtoReflect.Descriptor instead.
 func (*UnwrapKeyReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{44}
+	return file_keymint_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *UnwrapKeyReply) GetPublic() []byte {
@@ -2369,7 +2755,7 @@ type SealDataRequest struct {
 
 func (x *SealDataRequest) Reset() {
 	*x = SealDataRequest{}
-	mi := &file_keymint_proto_msgTypes[45]
+	mi := &file_keymint_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2767,7 @@ func (x *SealDataRequest) String() string {
 func (*SealDataRequest) ProtoMessage() {}
 
 func (x *SealDataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[45]
+	mi := &file_keymint_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2780,7 @@ func (x *SealDataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealDataRequest.ProtoReflect.Descriptor instead.
 func (*SealDataRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{45}
+	return file_keymint_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SealDataRequest) GetAssociated() []byte {
@@ -2420,7 +2806,7 @@ type SealDataReply struct {
 
 func (x *SealDataReply) Reset() {
 	*x = SealDataReply{}
-	mi := &file_keymint_proto_msgTypes[46]
+	mi := &file_keymint_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2818,7 @@ func (x *SealDataReply) String() string {
 func (*SealDataReply) ProtoMessage() {}
 
 func (x *SealDataReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[46]
+	mi := &file_keymint_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2831,7 @@ func (x *SealDataReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealDataReply.ProtoReflect.Descriptor instead.
 func (*SealDataReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{46}
+	return file_keymint_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SealDataReply) GetSealed() []byte {
@@ -2465,7 +2851,7 @@ type UnsealDataRequest struct {
 
 func (x *UnsealDataRequest) Reset() {
 	*x = UnsealDataRequest{}
-	mi := &file_keymint_proto_msgTypes[47]
+	mi := &file_keymint_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2863,7 @@ func (x *UnsealDataRequest) String() string {
 func (*UnsealDataRequest) ProtoMessage() {}
 
 func (x *UnsealDataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[47]
+	mi := &file_keymint_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2876,7 @@ func (x *UnsealDataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealDataRequest.ProtoReflect.Descriptor instead.
 func (*UnsealDataRequest) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{47}
+	return file_keymint_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *UnsealDataRequest) GetAssociated() []byte {
@@ -2516,7 +2902,7 @@ type UnsealDataReply struct {
 
 func (x *UnsealDataReply) Reset() {
 	*x = UnsealDataReply{}
-	mi := &file_keymint_proto_msgTypes[48]
+	mi := &file_keymint_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2914,7 @@ func (x *UnsealDataReply) String() string {
 func (*UnsealDataReply) ProtoMessage() {}
 
 func (x *UnsealDataReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keymint_proto_msgTypes[48]
+	mi := &file_keymint_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2927,7 @@ func (x *UnsealDataReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsealDataReply.ProtoReflect.Descriptor instead.
 func (*UnsealDataReply) Descriptor() ([]byte, []int) {
-	return file_keymint_proto_rawDescGZIP(), []int{48}
+	return file_keymint_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *UnsealDataReply) GetData() []byte {
@@ -2586,7 +2972,14 @@ const file_keymint_proto_rawDesc = "" +
 	"\x03sid\x18\x01 \x01(\x04R\x03sid\"\x0f\n" +
 	"\rSealKeysReply\"\x12\n" +
 	"\x10RemoveAppRequest\"\x10\n" +
-	"\x0eRemoveAppReply\"B\n" +
+	"\x0eRemoveAppReply\"K\n" +
+	"\x11BeginRekeyRequest\x126\n" +
+	"\n" +
+	"protectors\x18\x01 \x03(\v2\x16.nexus.os.v1.ProtectorR\n" +
+	"protectors\"\x11\n" +
+	"\x0fBeginRekeyReply\"\x14\n" +
+	"\x12CommitRekeyRequest\"\x12\n" +
+	"\x10CommitRekeyReply\"B\n" +
 	"\rAppKeyRequest\x12\x16\n" +
 	"\x06create\x18\x01 \x01(\bR\x06create\x12\x19\n" +
 	"\bid_alone\x18\x02 \x01(\bR\aidAlone\"<\n" +
@@ -2610,11 +3003,22 @@ const file_keymint_proto_rawDesc = "" +
 	"\x0fOpenRecordReply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\rR\x04size\"T\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"\x88\x01\n" +
+	"\x13ResealRecordRequest\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x16\n" +
+	"\x06record\x18\x04 \x01(\fR\x06record\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\rR\x04size\"V\n" +
+	"\x11ResealRecordReply\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x16\n" +
+	"\x06record\x18\x02 \x01(\fR\x06record\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"h\n" +
 	"\x12SealSegmentRequest\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\rR\x04size\">\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\bR\x04next\">\n" +
 	"\x10SealSegmentReply\x12\x16\n" +
 	"\x06sealed\x18\x01 \x01(\fR\x06sealed\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"X\n" +
@@ -2627,7 +3031,10 @@ const file_keymint_proto_rawDesc = "" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"\x10\n" +
 	"\x0eVaultIDRequest\"\x1e\n" +
 	"\fVaultIDReply\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\"o\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x13\n" +
+	"\x11VaultEpochRequest\"'\n" +
+	"\x0fVaultEpochReply\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\"o\n" +
 	"\x12GenerateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x17.nexus.os.v1.KeyPurposeR\apurpose\x12\x12\n" +
@@ -2711,7 +3118,7 @@ func file_keymint_proto_rawDescGZIP() []byte {
 }
 
 var file_keymint_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_keymint_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_keymint_proto_goTypes = []any{
 	(KeyPurpose)(0),               // 0: nexus.os.v1.KeyPurpose
 	(KeyState)(0),                 // 1: nexus.os.v1.KeyState
@@ -2730,40 +3137,48 @@ var file_keymint_proto_goTypes = []any{
 	(*SealKeysReply)(nil),         // 14: nexus.os.v1.SealKeysReply
 	(*RemoveAppRequest)(nil),      // 15: nexus.os.v1.RemoveAppRequest
 	(*RemoveAppReply)(nil),        // 16: nexus.os.v1.RemoveAppReply
-	(*AppKeyRequest)(nil),         // 17: nexus.os.v1.AppKeyRequest
-	(*AppKeyReply)(nil),           // 18: nexus.os.v1.AppKeyReply
-	(*SealRecordRequest)(nil),     // 19: nexus.os.v1.SealRecordRequest
-	(*SealRecordReply)(nil),       // 20: nexus.os.v1.SealRecordReply
-	(*OpenRecordRequest)(nil),     // 21: nexus.os.v1.OpenRecordRequest
-	(*OpenRecordReply)(nil),       // 22: nexus.os.v1.OpenRecordReply
-	(*SealSegmentRequest)(nil),    // 23: nexus.os.v1.SealSegmentRequest
-	(*SealSegmentReply)(nil),      // 24: nexus.os.v1.SealSegmentReply
-	(*OpenSegmentRequest)(nil),    // 25: nexus.os.v1.OpenSegmentRequest
-	(*OpenSegmentReply)(nil),      // 26: nexus.os.v1.OpenSegmentReply
-	(*VaultIDRequest)(nil),        // 27: nexus.os.v1.VaultIDRequest
-	(*VaultIDReply)(nil),          // 28: nexus.os.v1.VaultIDReply
-	(*GenerateKeyRequest)(nil),    // 29: nexus.os.v1.GenerateKeyRequest
-	(*GenerateKeyReply)(nil),      // 30: nexus.os.v1.GenerateKeyReply
-	(*RotateKeyRequest)(nil),      // 31: nexus.os.v1.RotateKeyRequest
-	(*RotateKeyReply)(nil),        // 32: nexus.os.v1.RotateKeyReply
-	(*RevokeKeyRequest)(nil),      // 33: nexus.os.v1.RevokeKeyRequest
-	(*RevokeKeyReply)(nil),        // 34: nexus.os.v1.RevokeKeyReply
-	(*PublicKeyRequest)(nil),      // 35: nexus.os.v1.PublicKeyRequest
-	(*PublicKeyReply)(nil),        // 36: nexus.os.v1.PublicKeyReply
-	(*SignRequest)(nil),           // 37: nexus.os.v1.SignRequest
-	(*SignReply)(nil),             // 38: nexus.os.v1.SignReply
-	(*ListKeysRequest)(nil),       // 39: nexus.os.v1.ListKeysRequest
-	(*ListKeysReply)(nil),         // 40: nexus.os.v1.ListKeysReply
-	(*DeleteKeyRequest)(nil),      // 41: nexus.os.v1.DeleteKeyRequest
-	(*DeleteKeyReply)(nil),        // 42: nexus.os.v1.DeleteKeyReply
-	(*WrapKeyRequest)(nil),        // 43: nexus.os.v1.WrapKeyRequest
-	(*WrapKeyReply)(nil),          // 44: nexus.os.v1.WrapKeyReply
-	(*UnwrapKeyRequest)(nil),      // 45: nexus.os.v1.UnwrapKeyRequest
-	(*UnwrapKeyReply)(nil),        // 46: nexus.os.v1.UnwrapKeyReply
-	(*SealDataRequest)(nil),       // 47: nexus.os.v1.SealDataRequest
-	(*SealDataReply)(nil),         // 48: nexus.os.v1.SealDataReply
-	(*UnsealDataRequest)(nil),     // 49: nexus.os.v1.UnsealDataRequest
-	(*UnsealDataReply)(nil),       // 50: nexus.os.v1.UnsealDataReply
+	(*BeginRekeyRequest)(nil),     // 17: nexus.os.v1.BeginRekeyRequest
+	(*BeginRekeyReply)(nil),       // 18: nexus.os.v1.BeginRekeyReply
+	(*CommitRekeyRequest)(nil),    // 19: nexus.os.v1.CommitRekeyRequest
+	(*CommitRekeyReply)(nil),      // 20: nexus.os.v1.CommitRekeyReply
+	(*AppKeyRequest)(nil),         // 21: nexus.os.v1.AppKeyRequest
+	(*AppKeyReply)(nil),           // 22: nexus.os.v1.AppKeyReply
+	(*SealRecordRequest)(nil),     // 23: nexus.os.v1.SealRecordRequest
+	(*SealRecordReply)(nil),       // 24: nexus.os.v1.SealRecordReply
+	(*OpenRecordRequest)(nil),     // 25: nexus.os.v1.OpenRecordRequest
+	(*OpenRecordReply)(nil),       // 26: nexus.os.v1.OpenRecordReply
+	(*ResealRecordRequest)(nil),   // 27: nexus.os.v1.ResealRecordRequest
+	(*ResealRecordReply)(nil),     // 28: nexus.os.v1.ResealRecordReply
+	(*SealSegmentRequest)(nil),    // 29: nexus.os.v1.SealSegmentRequest
+	(*SealSegmentReply)(nil),      // 30: nexus.os.v1.SealSegmentReply
+	(*OpenSegmentRequest)(nil),    // 31: nexus.os.v1.OpenSegmentRequest
+	(*OpenSegmentReply)(nil),      // 32: nexus.os.v1.OpenSegmentReply
+	(*VaultIDRequest)(nil),        // 33: nexus.os.v1.VaultIDRequest
+	(*VaultIDReply)(nil),          // 34: nexus.os.v1.VaultIDReply
+	(*VaultEpochRequest)(nil),     // 35: nexus.os.v1.VaultEpochRequest
+	(*VaultEpochReply)(nil),       // 36: nexus.os.v1.VaultEpochReply
+	(*GenerateKeyRequest)(nil),    // 37: nexus.os.v1.GenerateKeyRequest
+	(*GenerateKeyReply)(nil),      // 38: nexus.os.v1.GenerateKeyReply
+	(*RotateKeyRequest)(nil),      // 39: nexus.os.v1.RotateKeyRequest
+	(*RotateKeyReply)(nil),        // 40: nexus.os.v1.RotateKeyReply
+	(*RevokeKeyRequest)(nil),      // 41: nexus.os.v1.RevokeKeyRequest
+	(*RevokeKeyReply)(nil),        // 42: nexus.os.v1.RevokeKeyReply
+	(*PublicKeyRequest)(nil),      // 43: nexus.os.v1.PublicKeyRequest
+	(*PublicKeyReply)(nil),        // 44: nexus.os.v1.PublicKeyReply
+	(*SignRequest)(nil),           // 45: nexus.os.v1.SignRequest
+	(*SignReply)(nil),             // 46: nexus.os.v1.SignReply
+	(*ListKeysRequest)(nil),       // 47: nexus.os.v1.ListKeysRequest
+	(*ListKeysReply)(nil),         // 48: nexus.os.v1.ListKeysReply
+	(*DeleteKeyRequest)(nil),      // 49: nexus.os.v1.DeleteKeyRequest
+	(*DeleteKeyReply)(nil),        // 50: nexus.os.v1.DeleteKeyReply
+	(*WrapKeyRequest)(nil),        // 51: nexus.os.v1.WrapKeyRequest
+	(*WrapKeyReply)(nil),          // 52: nexus.os.v1.WrapKeyReply
+	(*UnwrapKeyRequest)(nil),      // 53: nexus.os.v1.UnwrapKeyRequest
+	(*UnwrapKeyReply)(nil),        // 54: nexus.os.v1.UnwrapKeyReply
+	(*SealDataRequest)(nil),       // 55: nexus.os.v1.SealDataRequest
+	(*SealDataReply)(nil),         // 56: nexus.os.v1.SealDataReply
+	(*UnsealDataRequest)(nil),     // 57: nexus.os.v1.UnsealDataRequest
+	(*UnsealDataReply)(nil),       // 58: nexus.os.v1.UnsealDataReply
 }
 var file_keymint_proto_depIdxs = []int32{
 	2, // 0: nexus.os.v1.CreateRootRequest.protector:type_name -> nexus.os.v1.Protector
@@ -2771,13 +3186,14 @@ var file_keymint_proto_depIdxs = []int32{
 	2, // 2: nexus.os.v1.AddProtectorRequest.add:type_name -> nexus.os.v1.Protector
 	2, // 3: nexus.os.v1.KeepProtectorsRequest.have:type_name -> nexus.os.v1.Protector
 	2, // 4: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
-	0, // 5: nexus.os.v1.GenerateKeyRequest.purpose:type_name -> nexus.os.v1.KeyPurpose
-	1, // 6: nexus.os.v1.PublicKeyReply.state:type_name -> nexus.os.v1.KeyState
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	2, // 5: nexus.os.v1.BeginRekeyRequest.protectors:type_name -> nexus.os.v1.Protector
+	0, // 6: nexus.os.v1.GenerateKeyRequest.purpose:type_name -> nexus.os.v1.KeyPurpose
+	1, // 7: nexus.os.v1.PublicKeyReply.state:type_name -> nexus.os.v1.KeyState
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_keymint_proto_init() }
@@ -2791,7 +3207,7 @@ func file_keymint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keymint_proto_rawDesc), len(file_keymint_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   49,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -578,6 +578,80 @@ func (*ForgetVaultReply) Descriptor() ([]byte, []int) {
 	return file_keystore_proto_rawDescGZIP(), []int{11}
 }
 
+// RekeyVault writes the stamped user's vault anew, below the root key that keymintd
+// has begun to make, and forgets what it has in memory. (open, token of that session)
+type RekeyVaultRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyVaultRequest) Reset() {
+	*x = RekeyVaultRequest{}
+	mi := &file_keystore_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyVaultRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyVaultRequest) ProtoMessage() {}
+
+func (x *RekeyVaultRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keystore_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyVaultRequest.ProtoReflect.Descriptor instead.
+func (*RekeyVaultRequest) Descriptor() ([]byte, []int) {
+	return file_keystore_proto_rawDescGZIP(), []int{12}
+}
+
+type RekeyVaultReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyVaultReply) Reset() {
+	*x = RekeyVaultReply{}
+	mi := &file_keystore_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyVaultReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyVaultReply) ProtoMessage() {}
+
+func (x *RekeyVaultReply) ProtoReflect() protoreflect.Message {
+	mi := &file_keystore_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyVaultReply.ProtoReflect.Descriptor instead.
+func (*RekeyVaultReply) Descriptor() ([]byte, []int) {
+	return file_keystore_proto_rawDescGZIP(), []int{13}
+}
+
 // DropApp ends every record of the stamped app, durably. (open, token with the del right)
 type DropAppRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -587,7 +661,7 @@ type DropAppRequest struct {
 
 func (x *DropAppRequest) Reset() {
 	*x = DropAppRequest{}
-	mi := &file_keystore_proto_msgTypes[12]
+	mi := &file_keystore_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +673,7 @@ func (x *DropAppRequest) String() string {
 func (*DropAppRequest) ProtoMessage() {}
 
 func (x *DropAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keystore_proto_msgTypes[12]
+	mi := &file_keystore_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +686,7 @@ func (x *DropAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropAppRequest.ProtoReflect.Descriptor instead.
 func (*DropAppRequest) Descriptor() ([]byte, []int) {
-	return file_keystore_proto_rawDescGZIP(), []int{12}
+	return file_keystore_proto_rawDescGZIP(), []int{14}
 }
 
 type DropAppReply struct {
@@ -623,7 +697,7 @@ type DropAppReply struct {
 
 func (x *DropAppReply) Reset() {
 	*x = DropAppReply{}
-	mi := &file_keystore_proto_msgTypes[13]
+	mi := &file_keystore_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +709,7 @@ func (x *DropAppReply) String() string {
 func (*DropAppReply) ProtoMessage() {}
 
 func (x *DropAppReply) ProtoReflect() protoreflect.Message {
-	mi := &file_keystore_proto_msgTypes[13]
+	mi := &file_keystore_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +722,7 @@ func (x *DropAppReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropAppReply.ProtoReflect.Descriptor instead.
 func (*DropAppReply) Descriptor() ([]byte, []int) {
-	return file_keystore_proto_rawDescGZIP(), []int{13}
+	return file_keystore_proto_rawDescGZIP(), []int{15}
 }
 
 var File_keystore_proto protoreflect.FileDescriptor
@@ -684,7 +758,9 @@ const file_keystore_proto_rawDesc = "" +
 	"\x0eOpenVaultReply\"(\n" +
 	"\x12ForgetVaultRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"\x12\n" +
-	"\x10ForgetVaultReply\"\x10\n" +
+	"\x10ForgetVaultReply\"\x13\n" +
+	"\x11RekeyVaultRequest\"\x11\n" +
+	"\x0fRekeyVaultReply\"\x10\n" +
 	"\x0eDropAppRequest\"\x0e\n" +
 	"\fDropAppReplyB\x1cZ\x1anexus.internal/os/ipc/wireb\x06proto3"
 
@@ -700,7 +776,7 @@ func file_keystore_proto_rawDescGZIP() []byte {
 	return file_keystore_proto_rawDescData
 }
 
-var file_keystore_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_keystore_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_keystore_proto_goTypes = []any{
 	(*PutRequest)(nil),         // 0: nexus.os.v1.PutRequest
 	(*PutReply)(nil),           // 1: nexus.os.v1.PutReply
@@ -714,8 +790,10 @@ var file_keystore_proto_goTypes = []any{
 	(*OpenVaultReply)(nil),     // 9: nexus.os.v1.OpenVaultReply
 	(*ForgetVaultRequest)(nil), // 10: nexus.os.v1.ForgetVaultRequest
 	(*ForgetVaultReply)(nil),   // 11: nexus.os.v1.ForgetVaultReply
-	(*DropAppRequest)(nil),     // 12: nexus.os.v1.DropAppRequest
-	(*DropAppReply)(nil),       // 13: nexus.os.v1.DropAppReply
+	(*RekeyVaultRequest)(nil),  // 12: nexus.os.v1.RekeyVaultRequest
+	(*RekeyVaultReply)(nil),    // 13: nexus.os.v1.RekeyVaultReply
+	(*DropAppRequest)(nil),     // 14: nexus.os.v1.DropAppRequest
+	(*DropAppReply)(nil),       // 15: nexus.os.v1.DropAppReply
 }
 var file_keystore_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -736,7 +814,7 @@ func file_keystore_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keystore_proto_rawDesc), len(file_keystore_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

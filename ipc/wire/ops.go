@@ -43,6 +43,7 @@ const (
 	OpCreateRecovery
 	OpRemoveCredential
 	OpUninstallApp
+	OpRekey
 )
 
 // Opcodes of keymintd's admin facet.
@@ -54,6 +55,8 @@ const (
 	OpUnsealKeys
 	OpSealKeys
 	OpRemoveApp
+	OpBeginRekey
+	OpCommitRekey
 )
 
 // Opcodes of keymintd's vault facet.
@@ -64,6 +67,8 @@ const (
 	OpSealSegment
 	OpOpenSegment
 	OpVaultID
+	OpVaultEpoch
+	OpResealRecord
 )
 
 // Opcodes of keymintd's keys facet.
@@ -91,6 +96,7 @@ const (
 	OpForgetVault
 	OpKS1 // the ks1 facet's: one frame of KS v1, and one back
 	OpDropApp
+	OpRekeyVault
 )
 
 // Opcodes of init.
@@ -127,19 +133,22 @@ var operations = map[string]map[string]uint16{
 		"StartSession": OpStartSession, "UnsealSession": OpUnsealSession, "LockSession": OpLockSession,
 		"EndSession": OpEndSession, "ActiveSession": OpActiveSession, "IssueToken": OpIssueToken,
 		"CreateRecovery": OpCreateRecovery, "RemoveCredential": OpRemoveCredential, "UninstallApp": OpUninstallApp,
+		"Rekey": OpRekey,
 	},
 	"keymintd": {
 		"CreateRoot": OpCreateRoot, "AddProtector": OpAddProtector, "KeepProtectors": OpKeepProtectors,
 		"RemoveRoot": OpRemoveRoot, "UnsealKeys": OpUnsealKeys, "SealKeys": OpSealKeys, "RemoveApp": OpRemoveApp,
+		"BeginRekey": OpBeginRekey, "CommitRekey": OpCommitRekey,
 		"AppKey": OpAppKey, "SealRecord": OpSealRecord, "OpenRecord": OpOpenRecord,
 		"SealSegment": OpSealSegment, "OpenSegment": OpOpenSegment, "VaultID": OpVaultID,
+		"VaultEpoch": OpVaultEpoch, "ResealRecord": OpResealRecord,
 		"GenerateKey": OpGenerateKey, "PublicKey": OpPublicKey, "Sign": OpSign, "ListKeys": OpListKeys,
 		"DeleteKey": OpDeleteKey, "WrapKey": OpWrapKey, "UnwrapKey": OpUnwrapKey,
 		"RotateKey": OpRotateKey, "RevokeKey": OpRevokeKey, "SealData": OpSealData, "UnsealData": OpUnsealData,
 	},
 	"keystored": {
 		"Put": OpPut, "Get": OpGet, "Delete": OpDelete, "List": OpList, "OpenVault": OpOpenVault, "ForgetVault": OpForgetVault, "KS1": OpKS1,
-		"DropApp": OpDropApp,
+		"DropApp": OpDropApp, "RekeyVault": OpRekeyVault,
 	},
 }
 

@@ -60,8 +60,9 @@ type Service struct {
 	proving  int    // requests with a credential being served
 
 	sessions map[uint64]*session
-	leaving  map[place]bool // apps that are being uninstalled
-	turns    ipc.Cond       // a session's unseal or lock is over
+	leaving  map[place]bool  // apps that are being uninstalled
+	rekeying map[string]bool // users that are getting another root key
+	turns    ipc.Cond        // a session's unseal or lock is over
 }
 
 // New makes the service; boot hosts it on t.
@@ -77,6 +78,7 @@ func New(t *ipc.Task, cfg Config) *Service {
 		argon:    newGate(MaxArgonRuns),
 		sessions: make(map[uint64]*session),
 		leaving:  make(map[place]bool),
+		rekeying: make(map[string]bool),
 	}
 	wire.On(&s.login, wire.OpCreateUser, s.createUser)
 	wire.On(&s.login, wire.OpListUsers, s.listUsers)
@@ -84,6 +86,7 @@ func New(t *ipc.Task, cfg Config) *Service {
 	wire.On(&s.login, wire.OpSetCredential, s.setCredential)
 	wire.On(&s.login, wire.OpCreateRecovery, s.createRecovery)
 	wire.On(&s.login, wire.OpRemoveCredential, s.removeCredential)
+	wire.On(&s.login, wire.OpRekey, s.rekey)
 	wire.On(&s.login, wire.OpStartSession, s.startSession)
 	wire.On(&s.login, wire.OpUnsealSession, s.unsealSession)
 	wire.On(&s.login, wire.OpLockSession, s.lockSession)

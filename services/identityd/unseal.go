@@ -51,6 +51,9 @@ func (s *Service) unsealSession(ctx context.Context, r *ipc.Request, q *wire.Uns
 	if c.inc != p.inc || !s.stands(p) {
 		return nil, ipc.BadSecret
 	}
+	if s.rekeying[c.user] {
+		return nil, ipc.Unavailable
+	}
 	if err := s.unseal(s.task.Detached(ctx), c, turn, p); err != nil {
 		return nil, err
 	}

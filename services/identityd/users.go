@@ -124,6 +124,9 @@ func (s *Service) removeUser(ctx context.Context, _ *ipc.Request, q *wire.Remove
 	if !s.stands(p) {
 		return nil, ipc.BadSecret
 	}
+	if s.rekeying[p.user] {
+		return nil, ipc.Unavailable // It is writing files.
+	}
 	u, _ := s.db.Find(p.user)
 	gone := userdb.User{ID: u.ID, Incarnation: u.Incarnation, State: userdb.Removing, NextProtector: u.NextProtector}
 	if err := s.commit(ctx, s.db.With(gone)); err != nil {

@@ -2,10 +2,12 @@ package keymintd
 
 import (
 	"context"
+	"strings"
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/epochs"
 )
 
 func (s *Service) admin(m *wire.Mux) {
@@ -16,6 +18,8 @@ func (s *Service) admin(m *wire.Mux) {
 	wire.On(m, wire.OpUnsealKeys, s.unsealKeys)
 	wire.On(m, wire.OpSealKeys, s.sealKeys)
 	wire.On(m, wire.OpRemoveApp, s.removeApp)
+	wire.On(m, wire.OpBeginRekey, s.beginRekey)
+	wire.On(m, wire.OpCommitRekey, s.commitRekey)
 }
 
 // ownerOf reads whose keys a request of identityd is about.
@@ -52,13 +56,21 @@ func (s *Service) removeRoot(ctx context.Context, _ *ipc.Request, q *wire.Remove
 	if err := s.locks.quiet(ctx, q.User); err != nil {
 		return nil, err
 	}
-	for _, path := range []string{rootPath(q.User), headPath(q.User)} {
-		if err := s.files.remove(ctx, path); err != nil {
-			return nil, err
-		}
+	if err := s.files.remove(ctx, rootPath(q.User)); err != nil {
+		return nil, err
 	}
-	err := s.files.each(ctx, ringPrefix(q.User), func(path string) error { return s.files.remove(ctx, path) })
-	return &wire.RemoveRootReply{}, err
+	return &wire.RemoveRootReply{}, s.removeBelow(ctx, q.User, func(uint32) bool { return true })
+}
+
+// removeBelow removes what is below the root keys of some epochs of the user's.
+func (s *Service) removeBelow(ctx context.Context, user string, of func(epoch uint32) bool) error {
+	return s.files.each(ctx, epochs.User(user), func(path string) error {
+		epoch, name, _ := epochs.Split(user, path)
+		if !of(epoch) || name != "keys.head" && !strings.HasPrefix(name, "apps/") {
+			return nil
+		}
+		return s.files.remove(ctx, path)
+	})
 }
 
 // unsealKeys proves the protector, even if the session is unsealed already, and
@@ -92,13 +104,14 @@ func (s *Service) unsealKeys(ctx context.Context, r *ipc.Request, q *wire.Unseal
 	if r.Gone() {
 		return nil, ipc.Denied // The epoch is over, or nobody would ever seal these keys.
 	}
-	s.install(&r.Stamp, root)
+	s.install(&r.Stamp, root, f.keys.epoch)
 	if f.behind {
 		catchUp := f.newHead(root, c)
 		root.Wipe() // Not later: the write may take long.
 		// The keys hold without it, and the next unseal or change tries again.
 		_ = s.files.commit(ctx, []write{catchUp})
 	}
+	s.sweep(ctx, f)
 	return &wire.UnsealKeysReply{}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	appDataLabel   = "nexus data v1 appdata"
 	appDataVersion = 1
 	appDataLength  = 2  // bytes before the data
 	leastAppData   = 64 // bytes of the smallest bucket
@@ -75,7 +76,7 @@ func appDataAD(r *ring, of owner, id [KeyIDSize]byte, associated []byte) []byte 
 
 // sealAppData pads the data to its bucket, so that its length is not told.
 func sealAppData(r *ring, c *chance, of owner, id [KeyIDSize]byte, associated, data []byte) []byte {
-	under := derive(r.data, "nexus data v1 appdata")
+	under := derive(r.data, appDataLabel)
 	defer under.Wipe()
 	plain := secret.New(appDataBucket(appDataLength + len(data)))
 	defer plain.Wipe()
@@ -90,9 +91,8 @@ func openAppData(r *ring, of owner, id [KeyIDSize]byte, associated, sealed []byt
 	if err := checkAppData(sealed); err != nil {
 		return nil, err
 	}
-	under := derive(r.data, "nexus data v1 appdata")
-	defer under.Wipe()
-	plain, err := unwrap(under, appDataAD(r, of, id, associated), sealed[1:])
+	ad := func(id [KeyIDSize]byte) []byte { return appDataAD(r, of, id, associated) }
+	plain, err := r.unwrapOwn(appDataLabel, id, ad, sealed[1:])
 	if err != nil {
 		return nil, err
 	}

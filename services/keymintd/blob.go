@@ -6,6 +6,8 @@ const (
 	blobVersion = 2
 	blobHeader  = 1 + 1 + 1 + 1 + 4 + 8 // bytes before the wrap
 
+	blobLabel = "nexus data v1 blobs"
+
 	// algorithmEd25519 says what the seed in a blob is for.
 	algorithmEd25519 = 1
 )
@@ -18,7 +20,7 @@ func blobAD(r *ring, of owner, id [KeyIDSize]byte, header []byte) []byte {
 // sealBlob wraps a signing key so that only the same user and app can unwrap
 // it, and only as long as the app's ring exists.
 func sealBlob(r *ring, c *chance, of owner, id [KeyIDSize]byte, k signingKey) []byte {
-	under := derive(r.data, "nexus data v1 blobs")
+	under := derive(r.data, blobLabel)
 	defer under.Wipe()
 	header := append(make([]byte, 0, BlobSize), blobVersion, algorithmEd25519, k.purpose, k.uses)
 	header = binary.LittleEndian.AppendUint32(header, k.version)
@@ -32,10 +34,9 @@ func openBlob(r *ring, of owner, id [KeyIDSize]byte, blob []byte) (signingKey, e
 	if err := checkBlob(blob); err != nil {
 		return signingKey{}, err
 	}
-	under := derive(r.data, "nexus data v1 blobs")
-	defer under.Wipe()
 	header := blob[:blobHeader]
-	seed, err := unwrap(under, blobAD(r, of, id, header), blob[blobHeader:])
+	ad := func(id [KeyIDSize]byte) []byte { return blobAD(r, of, id, header) }
+	seed, err := r.unwrapOwn(blobLabel, id, ad, blob[blobHeader:])
 	if err != nil {
 		return signingKey{}, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/epochs"
 )
 
 // Where things are.
@@ -22,13 +23,12 @@ const (
 	_       = uint(maxRead - max(maxRingFile, rootMost, saltSize, maxKeyHeadFile))
 )
 
-func userPrefix(user string) string { return "state:/identity/" + user + "/" }
-func rootPath(user string) string   { return userPrefix(user) + "root.keys" }
-func headPath(user string) string   { return userPrefix(user) + "keys.head" }
-func ringPrefix(user string) string { return userPrefix(user) + "apps/" }
+func rootPath(user string) string                 { return epochs.User(user) + "root.keys" }
+func headPath(user string, epoch uint32) string   { return epochs.Prefix(user, epoch) + "keys.head" }
+func ringPrefix(user string, epoch uint32) string { return epochs.Prefix(user, epoch) + "apps/" }
 
-func ringPath(user string, id [KeyIDSize]byte) string {
-	return ringPrefix(user) + hex.EncodeToString(id[:]) + ".ring"
+func ringPath(user string, epoch uint32, id [KeyIDSize]byte) string {
+	return ringPrefix(user, epoch) + hex.EncodeToString(id[:]) + ".ring"
 }
 
 // files is keymintd's way to statefsd. Every method parks.

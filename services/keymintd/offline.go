@@ -57,21 +57,32 @@ func OpenOffline(file func(path string) []byte, user string, incarnation [Incarn
 	if err != nil {
 		return nil, faultIn(saltPath, err)
 	}
-	f := &rootFiles{of: of, sum: sha256.Sum256(file(rootPath(user))), file: file(headPath(user))}
+	f := &rootFiles{of: of, sum: sha256.Sum256(file(rootPath(user)))}
 	if f.keys, err = decodeRootKeys(file(rootPath(user)), of); err != nil {
 		return nil, faultIn(rootPath(user), err)
 	}
-	if f.file == nil {
-		return nil, faultIn(headPath(user), damageAt(0))
+	if f.file = file(f.headPath()); f.file == nil {
+		return nil, faultIn(f.headPath(), damageAt(0))
 	}
 	root, err := f.open(protector{id: id, auth: auth}, salt[:])
 	if err != nil {
 		return nil, err
 	}
 	defer root.Wipe()
-	acct := &account{owner: of, rootKeys: deriveSubkeys(root), rings: make(map[string]*ring)}
-	return &Offline{acct: acct, head: f.head}, nil
+	return &Offline{acct: newAccount(of, root, f.keys.epoch), head: f.head}, nil
 }
+
+// EpochIn answers the epoch that a root.keys of a user of that incarnation says.
+func EpochIn(data []byte, incarnation [Incarnation]byte) (uint32, error) {
+	keys, err := decodeRootKeys(data, owner{incarnation: incarnation})
+	if err != nil {
+		return 0, err
+	}
+	return keys.epoch, nil
+}
+
+// Epoch is that of the user's root key.
+func (o *Offline) Epoch() uint32 { return o.acct.epoch }
 
 // Wipe wipes all keys.
 func (o *Offline) Wipe() { o.acct.wipe() }
@@ -101,7 +112,7 @@ func (o *Offline) Missing() (paths []string) {
 	}
 	for _, row := range o.head.rings {
 		if row.exists() && !there[row.id] {
-			paths = append(paths, ringPath(o.acct.user, row.id))
+			paths = append(paths, o.acct.ringPath(row.id))
 		}
 	}
 	return paths

@@ -1,6 +1,7 @@
 package keymintd
 
 import (
+	"errors"
 	"slices"
 
 	"nexus.internal/os/capability"
@@ -14,11 +15,19 @@ type ring struct {
 	app        string
 	generation uint64 // of the file, counted from 1
 	data       *secret.Bytes
+	former     []formerKey  // that data had before a rekey, the last one first
 	last       uint64       // number of the newest signing key
 	dead       []byte       // a bit for each number up to last: its key must never come back
 	keys       []signingKey // in strictly ascending order of name and version
 
 	records *sealer // derived from data
+}
+
+// formerKey is a data key that another one has taken the place of, and the id that
+// it had. It opens what the app itself keeps; nothing is sealed with it.
+type formerKey struct {
+	id   [KeyIDSize]byte
+	data *secret.Bytes
 }
 
 // signingKey is one version of a signing key.
@@ -51,12 +60,21 @@ const (
 
 // newRing takes the data key over.
 func newRing(app string, data *secret.Bytes) *ring {
-	return &ring{app: app, generation: 1, data: data, records: newSealer(data, "nexus record v1")}
+	r := &ring{app: app, generation: 1}
+	r.setData(data)
+	return r
+}
+
+func (r *ring) setData(data *secret.Bytes) {
+	r.data, r.records = data, newSealer(data, "nexus record v1")
 }
 
 func (r *ring) wipe() {
 	r.data.Wipe()
 	r.records.wipe()
+	for _, k := range r.former {
+		k.data.Wipe()
+	}
 	for _, k := range r.keys {
 		k.wipe()
 	}
@@ -71,6 +89,9 @@ func (k signingKey) wipe() {
 func (r *ring) clone() *ring {
 	c := newRing(r.app, secret.Copy(r.data.Expose()))
 	c.generation, c.last, c.dead = r.generation, r.last, slices.Clone(r.dead)
+	for _, k := range r.former {
+		c.former = append(c.former, formerKey{k.id, secret.Copy(k.data.Expose())})
+	}
 	for _, k := range r.keys {
 		if k.seed != nil {
 			k.seed = secret.Copy(k.seed.Expose())
@@ -78,6 +99,21 @@ func (r *ring) clone() *ring {
 		c.keys = append(c.keys, k)
 	}
 	return c
+}
+
+// unwrapOwn opens what the app keeps itself: a wrap under the key that label makes
+// of the data key of that id, or of a former one. ad is what it is bound to with an
+// id. The errors are those of unwrap.
+func (r *ring) unwrapOwn(label string, id [KeyIDSize]byte, ad func(id [KeyIDSize]byte) []byte, wrapped []byte) (plain *secret.Bytes, err error) {
+	for _, k := range append([]formerKey{{id, r.data}}, r.former...) {
+		under := derive(k.data, label)
+		plain, err = unwrap(under, ad(k.id), wrapped)
+		under.Wipe()
+		if !errors.Is(err, errWrongKey) {
+			break // The commitment says that it is this key, or the bytes that it is none.
+		}
+	}
+	return plain, err
 }
 
 // find answers where the newest version of that name is, or where it would be.

@@ -9,17 +9,20 @@ import (
 
 const (
 	ringVersion = 2
+	heirVersion = 3    // of a ring that has former data keys, and of no other
 	maxNumber   = 4096 // signing keys that an app ever has
 	maxEntries  = 56   // versions of all signing keys that a ring holds
+	maxFormer   = 2    // former data keys
 
 	ringFixed   = 1 + 8 + 1 + KeySize + 8 + 1     // bytes of a ring beside app id, dead numbers and keys
 	ringKey     = 1 + 1 + 1 + 1 + 4 + 8 + KeySize // bytes of a signing key beside its name
+	ringFormer  = KeyIDSize + KeySize             // bytes of a former data key
 	leastRing   = 256                             // bytes of the smallest bucket
 	mostRing    = 7040                            // bytes of the largest one
 	maxRingFile = wrapOverhead + mostRing
 
 	// The largest ring fits the largest bucket, and every name has an entry.
-	_ = uint(mostRing - ringFixed - capability.MaxAppID - maxNumber/8 - maxEntries*(ringKey+MaxKeyName))
+	_ = uint(mostRing - ringFixed - 1 - maxFormer*ringFormer - capability.MaxAppID - maxNumber/8 - maxEntries*(ringKey+MaxKeyName))
 	_ = uint(maxEntries - MaxSigningKeys)
 )
 
@@ -29,16 +32,20 @@ func ringBucket(n int) int { return bucketOf(n, leastRing, mostRing) }
 // encode answers the ring padded to its bucket.
 func (r *ring) encode() *secret.Bytes {
 	size := ringFixed + len(r.app) + len(r.dead)
+	if len(r.former) > 0 {
+		size += 1 + len(r.former)*ringFormer
+	}
 	for _, k := range r.keys {
 		size += ringKey + len(k.name)
 	}
 	plain := secret.New(ringBucket(size))
 	b := plain.Expose()[:0]
-	b = append(b, ringVersion)
+	b = append(b, r.layout())
 	b = binary.LittleEndian.AppendUint64(b, r.generation)
 	b = append(b, byte(len(r.app)))
 	b = append(b, r.app...)
 	b = append(b, r.data.Expose()...)
+	b = r.appendFormer(b)
 	b = binary.LittleEndian.AppendUint64(b, r.last)
 	b = append(b, r.dead...)
 	b = append(b, byte(len(r.keys)))
@@ -46,6 +53,24 @@ func (r *ring) encode() *secret.Bytes {
 		b = k.append(b)
 	}
 	return plain
+}
+
+// layout is the version of the form that the ring needs.
+func (r *ring) layout() byte {
+	if len(r.former) > 0 {
+		return heirVersion
+	}
+	return ringVersion
+}
+
+func (r *ring) appendFormer(b []byte) []byte {
+	if len(r.former) > 0 {
+		b = append(b, byte(len(r.former)))
+	}
+	for _, k := range r.former {
+		b = append(append(b, k.id[:]...), k.data.Expose()...)
+	}
+	return b
 }
 
 func (k signingKey) append(b []byte) []byte {
@@ -64,12 +89,17 @@ func (k signingKey) append(b []byte) []byte {
 func decodeRing(b []byte) (*ring, error) {
 	d := decoder{left: b}
 	version, generation, app := d.byte(), d.number(), d.text()
-	data, last := d.take(KeySize), d.number()
-	if d.failed || version != ringVersion || generation == 0 || capability.CheckApp(app) != nil || last > maxNumber {
+	data := d.take(KeySize)
+	former := d.former(version)
+	last := d.number()
+	if d.failed || version != ringVersion && version != heirVersion || generation == 0 || capability.CheckApp(app) != nil || last > maxNumber {
 		return nil, errLayout
 	}
 	r := newRing(app, secret.Copy(data))
 	r.generation, r.last = generation, last
+	for ; len(former) > 0; former = former[ringFormer:] {
+		r.former = append(r.former, formerKey{[KeyIDSize]byte(former), secret.Copy(former[KeyIDSize:ringFormer])})
+	}
 	r.dead = append(r.dead, d.take(deadSize(last))...)
 	count := int(d.byte())
 	for range min(count, maxEntries) {
@@ -107,6 +137,16 @@ func (d *decoder) take(n int) []byte {
 func (d *decoder) byte() byte     { return d.take(1)[0] }
 func (d *decoder) number() uint64 { return binary.LittleEndian.Uint64(d.take(8)) }
 func (d *decoder) text() string   { return string(d.take(int(d.byte()))) }
+
+// former answers the former data keys of a ring of that version as they are.
+func (d *decoder) former(version byte) []byte {
+	if version != heirVersion {
+		return nil
+	}
+	count := int(d.byte())
+	d.failed = d.failed || count == 0 || count > maxFormer
+	return d.take(min(count, maxFormer) * ringFormer)
+}
 
 func (d *decoder) signingKey() signingKey {
 	k := signingKey{name: d.text(), purpose: d.byte(), uses: d.byte(), state: d.byte()}

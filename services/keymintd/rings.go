@@ -39,9 +39,9 @@ func (s *Service) loaded(ctx context.Context, a access) (*ring, error) {
 		return r, nil
 	}
 	id := fileID(acct.rootKeys.names, a.app)
-	file, err := s.files.settled(ctx, ringPath(acct.user, id), maxRingFile)
+	file, err := s.files.settled(ctx, acct.ringPath(id), maxRingFile)
 	if err != nil && !errors.Is(err, ipc.NotFound) {
-		return nil, faultIn(ringPath(acct.user, id), err)
+		return nil, faultIn(acct.ringPath(id), err)
 	}
 	h, headErr := s.glance(ctx, a)
 	if headErr != nil {
@@ -67,7 +67,7 @@ func (s *Service) loaded(ctx context.Context, a access) (*ring, error) {
 // absent is what it means that statefsd knows no such file of a ring.
 func (a *account) absent(h *keyHead, id [KeyIDSize]byte) error {
 	if row, _ := h.row(id); row.exists() {
-		return faultIn(ringPath(a.user, id), damageAt(0))
+		return faultIn(a.ringPath(id), damageAt(0))
 	}
 	return ipc.NotFound
 }
@@ -75,7 +75,7 @@ func (a *account) absent(h *keyHead, id [KeyIDSize]byte) error {
 // openRing reads the file of a ring, and compares it with keys.head, which may
 // be one generation behind.
 func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring, behind bool, err error) {
-	path := ringPath(a.user, id)
+	path := a.ringPath(id)
 	r, err = openRing(a.rootKeys.rings, a.rootKeys.names, a.owner, id, file)
 	if err != nil {
 		return nil, false, faultIn(path, err)
@@ -85,7 +85,7 @@ func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring
 		if errors.Is(err, errDestroyed) {
 			return nil, false, ipc.NotFound
 		}
-		return nil, false, a.older(path, err)
+		return nil, false, older(path, a.headPath(), err)
 	}
 	return r, behind, nil
 }
@@ -93,14 +93,14 @@ func (a *account) openRing(h *keyHead, id [KeyIDSize]byte, file []byte) (r *ring
 // head reads keys.head before it is written. It returns ipc.Sealed if the keys
 // were wiped meanwhile. The caller has its lock.
 func (s *Service) head(ctx context.Context, a access) (*keyHead, error) {
-	file, err := s.mustRead(ctx, headPath(a.acct.user), maxKeyHeadFile)
+	file, err := s.mustRead(ctx, a.acct.headPath(), maxKeyHeadFile)
 	return a.acct.openHead(file, err)
 }
 
 // glance reads keys.head without its lock, to compare it with a ring.
 func (s *Service) glance(ctx context.Context, a access) (*keyHead, error) {
-	file, err := s.files.read(ctx, headPath(a.acct.user), maxKeyHeadFile)
-	return a.acct.openHead(file, present(headPath(a.acct.user), err))
+	file, err := s.files.read(ctx, a.acct.headPath(), maxKeyHeadFile)
+	return a.acct.openHead(file, present(a.acct.headPath(), err))
 }
 
 func (a *account) openHead(file []byte, err error) (*keyHead, error) {
@@ -111,7 +111,7 @@ func (a *account) openHead(file []byte, err error) (*keyHead, error) {
 		return nil, err
 	}
 	h, err := openKeyHead(a.rootKeys.head, a.owner, file)
-	return h, faultIn(headPath(a.user), err)
+	return h, faultIn(a.headPath(), err)
 }
 
 // catchUp brings keys.head up to a ring that was written before a crash kept
@@ -136,7 +136,7 @@ func (s *Service) catchUp(ctx context.Context, a access, id [KeyIDSize]byte) {
 }
 
 func (a *account) sealHead(c *chance, h *keyHead) write {
-	return write{headPath(a.user), sealKeyHead(a.rootKeys.head, c, a.owner, h)}
+	return write{a.headPath(), sealKeyHead(a.rootKeys.head, c, a.owner, h)}
 }
 
 // makeRing makes an app's ring. The caller has the ring's lock and was told by
@@ -191,11 +191,11 @@ func (s *Service) roomForRing(ctx context.Context, a access) (*keyHead, error) {
 		return h, nil
 	}
 	there := make(map[string]bool)
-	err = s.files.each(ctx, ringPrefix(a.acct.user), func(path string) error { there[path] = true; return nil })
+	err = s.files.each(ctx, ringPrefix(a.acct.user, a.acct.epoch), func(path string) error { there[path] = true; return nil })
 	if err != nil {
 		return nil, err
 	}
-	absent := func(r ringHead) bool { return !there[ringPath(a.acct.user, r.id)] }
+	absent := func(r ringHead) bool { return !there[a.acct.ringPath(r.id)] }
 	h.rings = slices.DeleteFunc(h.rings, func(r ringHead) bool { return r.generation == 0 && absent(r) })
 	if len(h.rings) < s.limits.Apps {
 		return h, nil
@@ -255,7 +255,7 @@ func (s *Service) changed(ctx context.Context, a access, now, next *ring) error 
 	}
 	id := fileID(a.acct.rootKeys.names, next.app)
 	if _, err := h.checkRing(id, now.generation); err != nil {
-		return a.acct.older(ringPath(a.acct.user, id), err)
+		return older(a.acct.ringPath(id), a.acct.headPath(), err)
 	}
 	row := now.row(id)
 	if n := len(next.names()); n > int(row.names) && h.signingKeys(id)+n > s.limits.UserSigningKeys {
@@ -289,7 +289,7 @@ func (a *account) writes(h *keyHead, c chances, before ringHead, r *ring) []writ
 	}
 	file := sealRing(a.rootKeys.rings, c[1], a.owner, before.id, r)
 	h.set(r.row(before.id))
-	return append(writes, write{ringPath(a.user, before.id), file}, a.sealHead(c[2], h))
+	return append(writes, write{a.ringPath(before.id), file}, a.sealHead(c[2], h))
 }
 
 // row is what keys.head says of a ring.

@@ -33,7 +33,7 @@ func (s *Service) readRoot(ctx context.Context, of owner) (*rootFiles, error) {
 	if f.keys, err = decodeRootKeys(file, of); err != nil {
 		return nil, faultIn(path, err)
 	}
-	f.file, err = s.mustRead(ctx, headPath(of.user), maxKeyHeadFile)
+	f.file, err = s.mustRead(ctx, f.headPath(), maxKeyHeadFile)
 	return f, err
 }
 
@@ -63,20 +63,22 @@ func (f *rootFiles) open(p protector, salt []byte) (*secret.Bytes, error) {
 	f.head, err = openKeyHead(under, f.of, f.file)
 	if err != nil {
 		root.Wipe()
-		return nil, faultIn(headPath(f.of.user), err)
+		return nil, faultIn(f.headPath(), err)
 	}
 	f.behind, err = f.head.checkRoot(f.keys.generation, f.sum)
 	if err != nil {
 		root.Wipe()
-		return nil, f.of.older(path, err)
+		return nil, older(path, f.headPath(), err)
 	}
 	return root, nil
 }
 
+func (f *rootFiles) headPath() string { return headPath(f.of.user, f.keys.epoch) }
+
 // older names the file that is older than the other one: path, or keys.head.
-func (of owner) older(path string, err error) error {
+func older(path, head string, err error) error {
 	if errors.Is(err, errHeadOlder) {
-		path, err = headPath(of.user), errOlder
+		path, err = head, errOlder
 	}
 	return faultIn(path, err)
 }
@@ -86,7 +88,7 @@ func (f *rootFiles) newHead(root *secret.Bytes, c *chance) write {
 	under := headKey(root)
 	defer under.Wipe()
 	f.head.generation, f.head.sum = f.keys.generation, f.sum
-	return write{headPath(f.of.user), sealKeyHead(under, c, f.of, f.head)}
+	return write{f.headPath(), sealKeyHead(under, c, f.of, f.head)}
 }
 
 // next makes what was changed the next generation, and answers what is to be

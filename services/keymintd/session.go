@@ -12,10 +12,15 @@ import (
 // unsealed sessions so that all of them see the same rings.
 type account struct {
 	owner
+	epoch    uint32 // of the root key
 	rootKeys subkeys
 	rings    map[string]*ring // by app, as far as loaded
 	sessions int              // that are unsealed
 	wiped    bool
+}
+
+func newAccount(of owner, root *secret.Bytes, epoch uint32) *account {
+	return &account{owner: of, epoch: epoch, rootKeys: deriveSubkeys(root), rings: make(map[string]*ring)}
 }
 
 // subkeys is what the root key is for.
@@ -49,6 +54,10 @@ func (a *account) wipe() {
 	}
 }
 
+func (a *account) headPath() string { return headPath(a.user, a.epoch) }
+
+func (a *account) ringPath(id [KeyIDSize]byte) string { return ringPath(a.user, a.epoch, id) }
+
 // drop forgets a ring of which nobody knows whether it is what the disk holds.
 func (a *account) drop(app string) {
 	if r := a.rings[app]; r != nil {
@@ -63,11 +72,13 @@ type session struct {
 	epoch  uint32
 	acct   *account
 	sealed bool // set once; a parked request looks here when it goes on
+
+	rekeying *rekeying // while the user is about to get another root key
 }
 
 // install gives the stamped session the keys below root. It must not be called
 // for a session whose epoch is over.
-func (s *Service) install(st *ipc.Stamp, root *secret.Bytes) {
+func (s *Service) install(st *ipc.Stamp, root *secret.Bytes, epoch uint32) {
 	if old := s.sessions[st.SID]; old != nil {
 		if old.epoch == st.Epoch {
 			return
@@ -77,7 +88,7 @@ func (s *Service) install(st *ipc.Stamp, root *secret.Bytes) {
 	of := owner{user: st.User, incarnation: st.Incarnation}
 	acct := s.accounts[of]
 	if acct == nil {
-		acct = &account{owner: of, rootKeys: deriveSubkeys(root), rings: make(map[string]*ring)}
+		acct = newAccount(of, root, epoch)
 		s.accounts[of] = acct
 	}
 	acct.sessions++
@@ -89,6 +100,7 @@ func (s *Service) install(st *ipc.Stamp, root *secret.Bytes) {
 func (s *Service) seal(sess *session) {
 	sess.sealed = true
 	delete(s.sessions, sess.sid)
+	sess.rekeying.wipe()
 	sess.acct.sessions--
 	if sess.acct.sessions == 0 {
 		delete(s.accounts, sess.acct.owner)
@@ -102,6 +114,7 @@ func (s *Service) seal(sess *session) {
 func (s *Service) Forget() {
 	for _, sess := range s.sessions {
 		sess.sealed = true
+		sess.rekeying.wipe()
 	}
 	for _, acct := range s.accounts {
 		acct.wipe()

@@ -46,5 +46,5 @@ func (s *Service) destroyRing(ctx context.Context, a access) error {
 	if err := s.files.commit(ctx, []write{a.acct.sealHead(c, h)}); err != nil {
 		return err
 	}
-	return s.files.remove(ctx, ringPath(a.acct.user, id))
+	return s.files.remove(ctx, a.acct.ringPath(id))
 }

@@ -18,6 +18,8 @@ func (s *Service) vault(m *wire.Mux) {
 	wire.OnObject(m, wire.OpSealSegment, s.sealSegment)
 	wire.OnObject(m, wire.OpOpenSegment, s.openSegment)
 	wire.On(m, wire.OpVaultID, s.vaultID)
+	wire.On(m, wire.OpVaultEpoch, s.vaultEpoch)
+	wire.OnObject(m, wire.OpResealRecord, s.resealRecord)
 }
 
 // vaultID answers the id of a vault that is about to be made. It is no secret:
@@ -70,7 +72,7 @@ func (s *Service) ringOfRecord(ctx context.Context, a access) (*ring, error) {
 	ring, err := s.ring(ctx, a, false)
 	if errors.Is(err, ipc.NotFound) {
 		id := fileID(a.acct.rootKeys.names, a.app)
-		return nil, faultIn(ringPath(a.acct.user, id), damageAt(0))
+		return nil, faultIn(a.acct.ringPath(id), damageAt(0))
 	}
 	return ring, err
 }
@@ -155,8 +157,15 @@ func (s *Service) sealSegment(ctx context.Context, r *ipc.Request, q *wire.SealS
 	if a.sealed {
 		return nil, ipc.Sealed
 	}
+	acct := a.acct
+	if q.Next {
+		if a.rekeying == nil {
+			return nil, ipc.Denied
+		}
+		acct = a.rekeying.next
+	}
 	sealed := make([]byte, 0, Overhead+len(body))
-	sealed = a.acct.rootKeys.chain.seal(sealed, c, segmentAD(a.acct.owner, q.Header), body)
+	sealed = acct.rootKeys.chain.seal(sealed, c, segmentAD(acct.owner, q.Header), body)
 	inline, size, err := wire.Deliver(r, sealed, q.Size > 0)
 	return &wire.SealSegmentReply{Sealed: inline, Size: size}, err
 }

@@ -207,11 +207,11 @@ func (s *service) write(ctx context.Context, v *userVault, leader *op) bool {
 
 // sealBatch seals the records and the head that goes with them.
 func (s *service) sealBatch(ctx context.Context, req *ipc.Request, b *vault.Batch, records []vault.Record) ([][]vault.Record, []byte, error) {
-	groups, err := s.seal(ctx, req, b, records)
+	groups, err := s.seal(ctx, req, present, b, records)
 	if err != nil {
 		return nil, nil, err
 	}
-	head, err := s.sealHead(ctx, req, b.End())
+	head, err := s.sealHead(ctx, req, present, b.End())
 	return groups, head, err
 }
 

@@ -25,11 +25,11 @@ func (s *service) tidy(ctx context.Context, req *ipc.Request, v *userVault) {
 // everything as it was.
 func (s *service) compact(ctx context.Context, req *ipc.Request, v *userVault) error {
 	b := vault.NewFile(v.end)
-	groups, err := s.seal(ctx, req, b, v.index.Snapshot(v.end.Vault))
+	groups, err := s.seal(ctx, req, present, b, v.index.Snapshot(v.end.Vault))
 	if err != nil {
 		return err
 	}
-	head, err := s.sealHead(ctx, req, b.End())
+	head, err := s.sealHead(ctx, req, present, b.End())
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,12 @@ package keystored
 
 import (
 	"context"
+	"strings"
 
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/epochs"
 )
 
 // forgetVault removes the vault of a user that identityd is removing; the
@@ -17,16 +19,26 @@ func (s *service) forgetVault(ctx context.Context, _ *ipc.Request, q *wire.Forge
 	if err := s.leave(ctx, q.User); err != nil {
 		return nil, err
 	}
-	paths, err := s.listFiles(ctx, "state:/identity/"+q.User+"/vault.")
+	return &wire.ForgetVaultReply{}, s.removeVaults(ctx, q.User, func(uint32) bool { return true })
+}
+
+// removeVaults removes the vaults of some epochs of the user's, and what was kept
+// of them aside.
+func (s *service) removeVaults(ctx context.Context, user string, of func(epoch uint32) bool) error {
+	paths, err := s.listFiles(ctx, epochs.User(user))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, path := range paths {
+		epoch, name, _ := epochs.Split(user, path)
+		if !of(epoch) || !strings.HasPrefix(name, "vault.") {
+			continue
+		}
 		if err := s.removeFile(ctx, path); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return &wire.ForgetVaultReply{}, nil
+	return nil
 }
 
 // leave closes what is in memory of the user, of any incarnation.

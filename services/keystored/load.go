@@ -13,6 +13,20 @@ import (
 // load brings a vault into memory, on behalf of the request. When it fails
 // because of what is on the disk, nothing on the disk was changed.
 func (s *service) load(ctx context.Context, req *ipc.Request, v *userVault, create bool) error {
+	epoch, err := s.vaultEpoch(ctx, req)
+	if err != nil {
+		return err
+	}
+	v.of(epoch)
+	if err := s.read(ctx, req, v, create); err != nil {
+		return err
+	}
+	s.sweep(ctx, v)
+	return nil
+}
+
+// read is load for a vault of which it is known where it is.
+func (s *service) read(ctx context.Context, req *ipc.Request, v *userVault, create bool) error {
 	headFile, haveHead, err := s.readFile(ctx, v.headPath, vault.HeadSize)
 	if err != nil {
 		return err
@@ -54,10 +68,10 @@ func (s *service) create(ctx context.Context, req *ipc.Request, v *userVault) er
 		return err
 	}
 	b := vault.NewFile(vault.NewVault(id))
-	if _, err := s.seal(ctx, req, b, v.index.Snapshot(id)); err != nil {
+	if _, err := s.seal(ctx, req, present, b, v.index.Snapshot(id)); err != nil {
 		return err
 	}
-	head, err := s.sealHead(ctx, req, b.End())
+	head, err := s.sealHead(ctx, req, present, b.End())
 	if err != nil {
 		return err
 	}
@@ -134,7 +148,7 @@ func (s *service) replay(ctx context.Context, req *ipc.Request, v *userVault, da
 // adopt makes a vault that was read the vault in memory: a torn tail is kept
 // aside and cut off, and what was read is made durable before it is visible.
 func (s *service) adopt(ctx context.Context, req *ipc.Request, v *userVault, data []byte, r vault.Result, haveHead bool) error {
-	head, err := s.sealHead(ctx, req, r.End)
+	head, err := s.sealHead(ctx, req, present, r.End)
 	if err != nil {
 		return err
 	}

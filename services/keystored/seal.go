@@ -8,9 +8,17 @@ import (
 	"nexus.internal/os/services/keystored/vault"
 )
 
+// chain is a chain key of the user's that segments are sealed under.
+type chain bool
+
+const (
+	present chain = false
+	next    chain = true // below the root key that the user is about to get
+)
+
 // seal puts the records into the batch, as segments sealed on behalf of the
 // request. It answers which records went into which segment.
-func (s *service) seal(ctx context.Context, req *ipc.Request, b *vault.Batch, records []vault.Record) ([][]vault.Record, error) {
+func (s *service) seal(ctx context.Context, req *ipc.Request, under chain, b *vault.Batch, records []vault.Record) ([][]vault.Record, error) {
 	groups := vault.Group(records)
 	for _, group := range groups {
 		body, err := vault.EncodeBody(group)
@@ -18,7 +26,7 @@ func (s *service) seal(ctx context.Context, req *ipc.Request, b *vault.Batch, re
 			return nil, code(err)
 		}
 		header := b.Header(body)
-		sealed, err := s.sealSegment(ctx, req, header, body)
+		sealed, err := s.sealSegment(ctx, req, under, header, body)
 		if err != nil {
 			return nil, err
 		}
@@ -30,9 +38,9 @@ func (s *service) seal(ctx context.Context, req *ipc.Request, b *vault.Batch, re
 }
 
 // sealHead answers the head file that says p.
-func (s *service) sealHead(ctx context.Context, req *ipc.Request, p vault.Point) ([]byte, error) {
+func (s *service) sealHead(ctx context.Context, req *ipc.Request, under chain, p vault.Point) ([]byte, error) {
 	header, body := p.Head()
-	sealed, err := s.sealSegment(ctx, req, header[:], body)
+	sealed, err := s.sealSegment(ctx, req, under, header[:], body)
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +90,14 @@ func (s *service) sealRecord(ctx context.Context, req *ipc.Request, o *op, value
 	})
 }
 
-func (s *service) sealSegment(ctx context.Context, req *ipc.Request, header, body []byte) ([]byte, error) {
+func (s *service) sealSegment(ctx context.Context, req *ipc.Request, under chain, header, body []byte) ([]byte, error) {
 	var p wire.SealSegmentReply
 	if len(body) <= vault.MaxBody {
-		err := s.mint(ctx, req, wire.OpSealSegment, ipc.NoSlot, &wire.SealSegmentRequest{Header: header, Body: body}, &p)
+		err := s.mint(ctx, req, wire.OpSealSegment, ipc.NoSlot, &wire.SealSegmentRequest{Header: header, Body: body, Next: bool(under)}, &p)
 		return p.Sealed, err
 	}
 	return s.lend(ctx, body, len(body)+vault.SealOverhead, func(object ipc.Slot) (uint32, error) {
-		err := s.mint(ctx, req, wire.OpSealSegment, object, &wire.SealSegmentRequest{Header: header, Size: uint32(len(body))}, &p)
+		err := s.mint(ctx, req, wire.OpSealSegment, object, &wire.SealSegmentRequest{Header: header, Size: uint32(len(body)), Next: bool(under)}, &p)
 		return p.Size, err
 	})
 }

@@ -38,6 +38,7 @@ func New(t *ipc.Task, cfg Config) ipc.Service {
 	wire.On(&s.admin, wire.OpOpenVault, s.openVault)
 	wire.On(&s.admin, wire.OpForgetVault, s.forgetVault)
 	wire.On(&s.admin, wire.OpDropApp, s.dropApp)
+	wire.On(&s.admin, wire.OpRekeyVault, s.rekeyVault)
 	return s
 }
 

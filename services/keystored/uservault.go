@@ -5,6 +5,7 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/epochs"
 	"nexus.internal/os/services/keystored/vault"
 )
 
@@ -29,7 +30,8 @@ func ownerOf(s *ipc.Stamp) owner { return owner{s.User, s.Incarnation} }
 // userVault is one user's vault in memory, shared by the user's sessions.
 type userVault struct {
 	owner
-	path     string
+	epoch    uint32 // of the user's root key
+	path     string // known from loading on
 	headPath string
 
 	changed ipc.Cond // broadcast when anything below changed
@@ -105,11 +107,8 @@ func (s *service) open(ctx context.Context, req *ipc.Request, create bool) error
 }
 
 func newUserVault(of owner) *userVault {
-	dir := "state:/identity/" + of.user + "/"
 	return &userVault{
-		owner: of,
-		path:  dir + "vault.kv", headPath: dir + "vault.head",
-		sids: make(map[uint64]bool), apps: make(map[string]*app), index: vault.NewIndex(),
+		owner: of, sids: make(map[uint64]bool), apps: make(map[string]*app), index: vault.NewIndex(),
 	}
 }
 
@@ -131,6 +130,17 @@ func (s *service) close(ctx context.Context, v *userVault) {
 		}
 	}
 	s.forget(v)
+}
+
+// of notes which of the user's root keys the vault is sealed below.
+func (v *userVault) of(epoch uint32) {
+	v.epoch = epoch
+	v.path, v.headPath = paths(v.user, epoch)
+}
+
+func paths(user string, epoch uint32) (kv, head string) {
+	prefix := epochs.Prefix(user, epoch)
+	return prefix + "vault.kv", prefix + "vault.head"
 }
 
 // forget wipes the names and drops the rest from memory.
