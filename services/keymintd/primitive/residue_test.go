@@ -102,22 +102,59 @@ func child(mode string) {
 	scan.Rest("wiped")
 }
 
+// usePrimitive uses each primitive on a stack of its own, which stays as long as
+// the child does: what one leaves is not overwritten by the next.
 func usePrimitive(round int, key, seed, text *secret.Bytes) {
-	made, back := secret.New(Size), secret.New(text.Len())
-	defer made.Wipe()
-	defer back.Wipe()
-	HMAC((*[Size]byte)(made.Expose()), key.Expose(), text.Expose(), infoOf(round))
-	HKDF(made.Expose(), seed.Expose(), key.Expose(), infoOf(round))
-	Expand(made.Expose(), key.Expose(), infoOf(round))
-	sealed := make([]byte, text.Len()+TagSize)
-	Seal(sealed, key.Expose(), nonceOf(round), labelText, text.Expose())
-	if !Open(back.Expose(), key.Expose(), nonceOf(round), labelText, sealed) {
-		panic("residue: what was sealed does not open")
+	for _, use := range primitives {
+		if round < rounds-1 {
+			use(round, key, seed, text)
+			continue
+		}
+		used := make(chan struct{})
+		go func() {
+			use(round, key, seed, text)
+			close(used)
+			select {}
+		}()
+		<-used
 	}
-	var public [PublicSize]byte
-	Public(&public, seed.Expose())
-	var signature [SignatureSize]byte
-	Sign(&signature, seed.Expose(), infoOf(round))
+}
+
+var primitives = []func(round int, key, seed, text *secret.Bytes){
+	func(round int, key, _, text *secret.Bytes) {
+		made := secret.New(Size)
+		defer made.Wipe()
+		HMAC((*[Size]byte)(made.Expose()), key.Expose(), text.Expose(), infoOf(round))
+	},
+	func(round int, key, seed, _ *secret.Bytes) {
+		made := secret.New(Size)
+		defer made.Wipe()
+		HKDF(made.Expose(), seed.Expose(), key.Expose(), infoOf(round))
+	},
+	func(round int, key, _, _ *secret.Bytes) {
+		made := secret.New(Size)
+		defer made.Wipe()
+		Expand(made.Expose(), key.Expose(), infoOf(round))
+	},
+	func(round int, key, _, text *secret.Bytes) {
+		Seal(make([]byte, text.Len()+TagSize), key.Expose(), nonceOf(round), labelText, text.Expose())
+	},
+	func(round int, key, _, text *secret.Bytes) {
+		back, sealed := secret.New(text.Len()), make([]byte, text.Len()+TagSize)
+		defer back.Wipe()
+		Seal(sealed, key.Expose(), nonceOf(round), labelText, text.Expose())
+		if !Open(back.Expose(), key.Expose(), nonceOf(round), labelText, sealed) {
+			panic("residue: what was sealed does not open")
+		}
+	},
+	func(_ int, _, seed, _ *secret.Bytes) {
+		var public [PublicSize]byte
+		Public(&public, seed.Expose())
+	},
+	func(round int, _, seed, _ *secret.Bytes) {
+		var signature [SignatureSize]byte
+		Sign(&signature, seed.Expose(), infoOf(round))
+	},
 }
 
 func useLibrary(round int, key, seed, text *secret.Bytes) {
