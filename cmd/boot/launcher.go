@@ -132,11 +132,20 @@ func (l *Launcher) RemoveCredential(ctx context.Context, user string, have Crede
 // Rekey gives a user another root key, and writes the vault anew below it: what
 // somebody has who knew a former password, and files of before, opens nothing that is
 // written from then on. It locks the user's sessions. It fails with ipc.Exists if the
-// user has a credential of another kind than those given, of which all must be right.
+// user has a credential of another kind than those given, of which all must be right
+// and no two of one kind.
 func (l *Launcher) Rekey(ctx context.Context, user string, all ...Credential) error {
 	q := &wire.RekeyRequest{User: user}
 	for _, c := range all {
-		q.Credentials = append(q.Credentials, c.message())
+		field := map[wire.CredentialKind]*[]byte{
+			wire.CredentialKind_CREDENTIAL_KIND_PASSWORD: &q.Password,
+			wire.CredentialKind_CREDENTIAL_KIND_PIN:      &q.Pin,
+			wire.CredentialKind_CREDENTIAL_KIND_RECOVERY: &q.Recovery,
+		}[c.Kind]
+		if field == nil || *field != nil {
+			return ipc.Malformed
+		}
+		*field = c.Secret.Expose()
 	}
 	return l.call(ctx, wire.OpRekey, q, &wire.RekeyReply{})
 }

@@ -686,13 +686,15 @@ func (*RemoveCredentialReply) Descriptor() ([]byte, []int) {
 	return file_identity_proto_rawDescGZIP(), []int{12}
 }
 
-// Rekey gives the user another root key and writes the vault anew. It proves all of
-// the user's credentials, of which there must be one of each kind that the user has,
-// and locks all of the user's sessions.
+// Rekey gives the user another root key and writes the vault anew. It takes the
+// secret of every kind of credential that the user has, proves them all, and locks
+// the user's sessions.
 type RekeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	Credentials   []*Credential          `protobuf:"bytes,2,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	Password      []byte                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	Pin           []byte                 `protobuf:"bytes,3,opt,name=pin,proto3" json:"pin,omitempty"`
+	Recovery      []byte                 `protobuf:"bytes,4,opt,name=recovery,proto3" json:"recovery,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -734,9 +736,23 @@ func (x *RekeyRequest) GetUser() string {
 	return ""
 }
 
-func (x *RekeyRequest) GetCredentials() []*Credential {
+func (x *RekeyRequest) GetPassword() []byte {
 	if x != nil {
-		return x.Credentials
+		return x.Password
+	}
+	return nil
+}
+
+func (x *RekeyRequest) GetPin() []byte {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+func (x *RekeyRequest) GetRecovery() []byte {
+	if x != nil {
+		return x.Recovery
 	}
 	return nil
 }
@@ -1468,10 +1484,12 @@ const file_identity_proto_rawDesc = "" +
 	"\x04have\x18\x02 \x01(\v2\x17.nexus.os.v1.CredentialR\x04have\x12/\n" +
 	"\x04kind\x18\x03 \x01(\x0e2\x1b.nexus.os.v1.CredentialKindR\x04kind\x12\x16\n" +
 	"\x06anyway\x18\x04 \x01(\bR\x06anyway\"\x17\n" +
-	"\x15RemoveCredentialReply\"]\n" +
+	"\x15RemoveCredentialReply\"l\n" +
 	"\fRekeyRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x129\n" +
-	"\vcredentials\x18\x02 \x03(\v2\x17.nexus.os.v1.CredentialR\vcredentials\"\f\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\fR\bpassword\x12\x10\n" +
+	"\x03pin\x18\x03 \x01(\fR\x03pin\x12\x1a\n" +
+	"\brecovery\x18\x04 \x01(\fR\brecovery\"\f\n" +
 	"\n" +
 	"RekeyReply\"b\n" +
 	"\x13StartSessionRequest\x12\x12\n" +
@@ -1571,14 +1589,13 @@ var file_identity_proto_depIdxs = []int32{
 	1,  // 5: nexus.os.v1.CreateRecoveryRequest.have:type_name -> nexus.os.v1.Credential
 	1,  // 6: nexus.os.v1.RemoveCredentialRequest.have:type_name -> nexus.os.v1.Credential
 	0,  // 7: nexus.os.v1.RemoveCredentialRequest.kind:type_name -> nexus.os.v1.CredentialKind
-	1,  // 8: nexus.os.v1.RekeyRequest.credentials:type_name -> nexus.os.v1.Credential
-	1,  // 9: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	1,  // 10: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	1,  // 8: nexus.os.v1.StartSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	1,  // 9: nexus.os.v1.UnsealSessionRequest.credential:type_name -> nexus.os.v1.Credential
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_identity_proto_init() }

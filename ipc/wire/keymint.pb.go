@@ -806,7 +806,8 @@ func (*RemoveAppReply) Descriptor() ([]byte, []int) {
 // be all protectors of the user. (admin, token with the seal right)
 type BeginRekeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Protectors    []*Protector           `protobuf:"bytes,1,rep,name=protectors,proto3" json:"protectors,omitempty"`
+	Ids           []uint64               `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	Auths         []byte                 `protobuf:"bytes,2,opt,name=auths,proto3" json:"auths,omitempty"` // 32 bytes for each id, in their order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -841,9 +842,16 @@ func (*BeginRekeyRequest) Descriptor() ([]byte, []int) {
 	return file_keymint_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *BeginRekeyRequest) GetProtectors() []*Protector {
+func (x *BeginRekeyRequest) GetIds() []uint64 {
 	if x != nil {
-		return x.Protectors
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *BeginRekeyRequest) GetAuths() []byte {
+	if x != nil {
+		return x.Auths
 	}
 	return nil
 }
@@ -2972,11 +2980,10 @@ const file_keymint_proto_rawDesc = "" +
 	"\x03sid\x18\x01 \x01(\x04R\x03sid\"\x0f\n" +
 	"\rSealKeysReply\"\x12\n" +
 	"\x10RemoveAppRequest\"\x10\n" +
-	"\x0eRemoveAppReply\"K\n" +
-	"\x11BeginRekeyRequest\x126\n" +
-	"\n" +
-	"protectors\x18\x01 \x03(\v2\x16.nexus.os.v1.ProtectorR\n" +
-	"protectors\"\x11\n" +
+	"\x0eRemoveAppReply\";\n" +
+	"\x11BeginRekeyRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12\x14\n" +
+	"\x05auths\x18\x02 \x01(\fR\x05auths\"\x11\n" +
 	"\x0fBeginRekeyReply\"\x14\n" +
 	"\x12CommitRekeyRequest\"\x12\n" +
 	"\x10CommitRekeyReply\"B\n" +
@@ -3186,14 +3193,13 @@ var file_keymint_proto_depIdxs = []int32{
 	2, // 2: nexus.os.v1.AddProtectorRequest.add:type_name -> nexus.os.v1.Protector
 	2, // 3: nexus.os.v1.KeepProtectorsRequest.have:type_name -> nexus.os.v1.Protector
 	2, // 4: nexus.os.v1.UnsealKeysRequest.protector:type_name -> nexus.os.v1.Protector
-	2, // 5: nexus.os.v1.BeginRekeyRequest.protectors:type_name -> nexus.os.v1.Protector
-	0, // 6: nexus.os.v1.GenerateKeyRequest.purpose:type_name -> nexus.os.v1.KeyPurpose
-	1, // 7: nexus.os.v1.PublicKeyReply.state:type_name -> nexus.os.v1.KeyState
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0, // 5: nexus.os.v1.GenerateKeyRequest.purpose:type_name -> nexus.os.v1.KeyPurpose
+	1, // 6: nexus.os.v1.PublicKeyReply.state:type_name -> nexus.os.v1.KeyState
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_keymint_proto_init() }

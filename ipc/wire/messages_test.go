@@ -337,6 +337,7 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[CreateRecoveryRequest, CreateRecoveryReply](&identity, OpCreateRecovery, seen)
 	serve[RemoveCredentialRequest, RemoveCredentialReply](&identity, OpRemoveCredential, seen)
 	serve[UninstallAppRequest, UninstallAppReply](&identity, OpUninstallApp, seen)
+	serve[RekeyRequest, RekeyReply](&identity, OpRekey, seen)
 	serve[CreateRootRequest, CreateRootReply](&mint, OpCreateRoot, seen)
 	serve[AddProtectorRequest, AddProtectorReply](&mint, OpAddProtector, seen)
 	serve[KeepProtectorsRequest, KeepProtectorsReply](&mint, OpKeepProtectors, seen)
@@ -344,6 +345,10 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[UnsealKeysRequest, UnsealKeysReply](&mint, OpUnsealKeys, seen)
 	serve[SealKeysRequest, SealKeysReply](&mint, OpSealKeys, seen)
 	serve[RemoveAppRequest, RemoveAppReply](&mint, OpRemoveApp, seen)
+	serve[BeginRekeyRequest, BeginRekeyReply](&mint, OpBeginRekey, seen)
+	serve[CommitRekeyRequest, CommitRekeyReply](&mint, OpCommitRekey, seen)
+	serve[VaultEpochRequest, VaultEpochReply](&mint, OpVaultEpoch, seen)
+	serve[ResealRecordRequest, ResealRecordReply](&mint, OpResealRecord, seen)
 	serve[AppKeyRequest, AppKeyReply](&mint, OpAppKey, seen)
 	serve[SealRecordRequest, SealRecordReply](&mint, OpSealRecord, seen)
 	serve[OpenRecordRequest, OpenRecordReply](&mint, OpOpenRecord, seen)
@@ -368,6 +373,7 @@ func muxes(seen func(proto.Message)) []*Mux {
 	serve[OpenVaultRequest, OpenVaultReply](&store, OpOpenVault, seen)
 	serve[ForgetVaultRequest, ForgetVaultReply](&store, OpForgetVault, seen)
 	serve[DropAppRequest, DropAppReply](&store, OpDropApp, seen)
+	serve[RekeyVaultRequest, RekeyVaultReply](&store, OpRekeyVault, seen)
 	return []*Mux{&rng, &state, &policy, &identity, &mint, &store}
 }
 

@@ -6,7 +6,7 @@ import (
 	"nexus.internal/os/capability"
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
-	"nexus.internal/os/services/identityd/userdb"
+	"nexus.internal/os/services/secret"
 )
 
 // rekey gives a user another root key. Whoever has a former password and a former
@@ -17,7 +17,8 @@ import (
 // An error may come after the new root key has become the user's. Then it holds,
 // or the former one does, and nothing is lost either way.
 func (s *Service) rekey(ctx context.Context, r *ipc.Request, q *wire.RekeyRequest) (*wire.RekeyReply, error) {
-	if !differentKinds(q.Credentials) {
+	given := credentialsOf(q)
+	if len(given) == 0 {
 		return nil, ipc.Malformed
 	}
 	done, err := s.admit()
@@ -25,7 +26,7 @@ func (s *Service) rekey(ctx context.Context, r *ipc.Request, q *wire.RekeyReques
 		return nil, err
 	}
 	defer done()
-	proofs, err := s.proveAll(ctx, q.User, q.Credentials)
+	proofs, err := s.proveAll(ctx, q.User, given)
 	defer wipeAll(proofs)
 	if err != nil {
 		return nil, err
@@ -55,17 +56,18 @@ func (s *Service) rekey(ctx context.Context, r *ipc.Request, q *wire.RekeyReques
 	return &wire.RekeyReply{}, s.alone(ctx, proofs[0], func(*session) error { return nil })
 }
 
-// differentKinds says whether there are credentials, and no two of one kind.
-func differentKinds(list []*wire.Credential) bool {
-	seen := make(map[userdb.Kind]bool)
-	for _, c := range list {
-		kind, known := kindOf(c)
-		if !known || seen[kind] {
-			return false
+// credentialsOf are those that a request brings, at most one of a kind.
+func credentialsOf(q *wire.RekeyRequest) (given []*wire.Credential) {
+	for _, c := range []*wire.Credential{
+		{Kind: wire.CredentialKind_CREDENTIAL_KIND_PASSWORD, Secret: q.Password},
+		{Kind: wire.CredentialKind_CREDENTIAL_KIND_PIN, Secret: q.Pin},
+		{Kind: wire.CredentialKind_CREDENTIAL_KIND_RECOVERY, Secret: q.Recovery},
+	} {
+		if len(c.Secret) > 0 {
+			given = append(given, c)
 		}
-		seen[kind] = true
 	}
-	return len(list) > 0
+	return given
 }
 
 // proveAll proves one after the other. What it answers is to be wiped, whatever
@@ -139,9 +141,12 @@ func (s *Service) replaceRoot(ctx context.Context, c *session, proofs []*proof) 
 		return err
 	}
 	defer s.revoke(&token)
-	begin := &wire.BeginRekeyRequest{}
-	for _, p := range proofs {
-		begin.Protectors = append(begin.Protectors, protector(p.protector, p.auth))
+	auths := secret.New(len(proofs) * AuthSize)
+	defer auths.Wipe()
+	begin := &wire.BeginRekeyRequest{Auths: auths.Expose()}
+	for i, p := range proofs {
+		begin.Ids = append(begin.Ids, p.protector)
+		copy(begin.Auths[i*AuthSize:], p.auth.Expose())
 	}
 	if err := s.call(ctx, s.cfg.KeyMint, wire.OpBeginRekey, &token, begin, &wire.BeginRekeyReply{}); err != nil {
 		return olderUsers(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,11 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 			{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/keys.head", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.Write},
+			{Subject: "keystored", Pattern: "state:/identity/*/epoch-*/vault.*", Access: statefsd.Write},
+			{Subject: "identityd", Pattern: "state:/identity/*/epoch-*/*", Access: statefsd.List},
+			{Subject: "identityd", Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.List},
 			{Subject: "keymintd", Pattern: "state:/*/*", Access: statefsd.List},
 			{Subject: "keymintd", Pattern: "state:/*/*/*", Access: statefsd.List},
 			{Subject: "identityd", Pattern: "state:/identity/users.db", Access: statefsd.Write},
@@ -44,10 +50,11 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 	admin := r.Endpoint(mint, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
 		{Code: wire.OpCreateRoot}, {Code: wire.OpAddProtector}, {Code: wire.OpKeepProtectors},
 		{Code: wire.OpRemoveRoot}, {Code: wire.OpUnsealKeys, Need: capability.Seal}, {Code: wire.OpSealKeys},
+		{Code: wire.OpBeginRekey, Need: capability.Seal}, {Code: wire.OpCommitRekey, Need: capability.Seal},
 	}})
 	const any = capability.Put | capability.Get | capability.Del | capability.List
 	var ops []ipc.Op
-	for op := wire.OpAppKey; op <= wire.OpVaultID; op++ {
+	for op := wire.OpAppKey; op <= wire.OpResealRecord; op++ {
 		ops = append(ops, ipc.Op{Code: op, Need: any})
 	}
 	vault := r.Endpoint(mint, ipc.EndpointSpec{Depth: 256, Parallel: 256, Ops: ops})
@@ -56,7 +63,7 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 	store := r.Task(ipc.TaskSpec{Name: "keystored"})
 	r.Endpoint(store, ipc.EndpointSpec{Ops: rig.Ops(4)}) // The apps' facet comes first.
 	open := r.Endpoint(store, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
-		{Code: wire.OpOpenVault, Need: any}, {Code: wire.OpForgetVault},
+		{Code: wire.OpOpenVault, Need: any}, {Code: wire.OpForgetVault}, {Code: wire.OpRekeyVault, Need: any},
 	}})
 	storing := keystored.Config{StateFS: r.Connect(store, fs), KeyMint: r.Connect(store, vault)}
 	r.Host(store, func() ipc.Service { return keystored.New(store, storing) })
@@ -64,12 +71,22 @@ func newSystem(t *testing.T, seed uint64, files *simdisk.Disk) *world {
 	return w
 }
 
+// rekeyed is a step that only the real neighbours know.
+var rekeyed = step{
+	name: "rekey",
+	do: func(ctx context.Context, w *world) error {
+		q := &wire.RekeyRequest{User: "alice", Password: fresh.Secret, Pin: number.Secret}
+		return w.ask(ctx, wire.OpRekey, q, &wire.RekeyReply{})
+	},
+	failed: []*wire.Credential{number, fresh}, done: []*wire.Credential{number, fresh},
+}
+
 // TestEveryStepCutOnTheRealDisk lets each call of the disk during each step fail,
 // with the real neighbours: the power goes with it, or only that call fails and
 // the step is tried again. Then it boots again.
 func TestEveryStepCutOnTheRealDisk(t *testing.T) {
 	files := simdisk.New()
-	for _, s := range history {
+	for _, s := range slices.Insert(slices.Clone(history), 4, rekeyed, rekeyed) {
 		for _, power := range []bool{true, false} {
 			for n, reached := uint64(1), true; reached; n++ {
 				reached = cutRealDisk(t, fmt.Sprintf("%s,power=%v,n=%d", s.name, power, n), files, s, power, n)

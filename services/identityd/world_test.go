@@ -115,7 +115,7 @@ func (w *world) host(cfg Config) {
 		w.t.Fatal(err)
 	}
 	cfg.Authority = auth
-	main := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 256, Parallel: LoginParallel, Ops: rig.Ops(int(wire.OpRemoveCredential))})
+	main := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 256, Parallel: LoginParallel, Ops: rig.Ops(int(wire.OpRekey))})
 	query := r.Endpoint(w.task, ipc.EndpointSpec{Depth: 8, Parallel: 8, Ops: rig.Ops(int(wire.OpRemoveCredential))})
 	if err := r.Engine.Host(w.task, func() ipc.Service {
 		w.svc = New(w.task, cfg)

@@ -58,7 +58,7 @@ func (s *Service) beginRekey(ctx context.Context, r *ipc.Request, q *wire.BeginR
 	if err != nil {
 		return nil, err
 	}
-	by, err := protectorsOf(q.Protectors)
+	by, err := protectorsOf(q)
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +92,13 @@ func (s *Service) beginRekey(ctx context.Context, r *ipc.Request, q *wire.BeginR
 }
 
 // protectorsOf reads 1 to MaxProtectors different ones.
-func protectorsOf(list []*wire.Protector) ([]protector, error) {
-	if len(list) == 0 || len(list) > MaxProtectors {
+func protectorsOf(q *wire.BeginRekeyRequest) ([]protector, error) {
+	if len(q.Ids) == 0 || len(q.Ids) > MaxProtectors || len(q.Auths) != len(q.Ids)*KeySize {
 		return nil, ipc.Malformed
 	}
 	var by []protector
-	for _, w := range list {
-		p, err := protectorOf(w)
+	for i, id := range q.Ids {
+		p, err := protectorOf(&wire.Protector{Id: id, Auth: q.Auths[i*KeySize:][:KeySize]})
 		if err != nil || slices.ContainsFunc(by, func(o protector) bool { return o.id == p.id }) {
 			return nil, ipc.Malformed
 		}

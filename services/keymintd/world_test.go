@@ -68,6 +68,9 @@ var allFiles = []statefsd.Grant{
 	{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
 	{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
 	{Subject: "keymintd", Pattern: "state:/identity/*/apps/*", Access: statefsd.Write},
+	{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/keys.head", Access: statefsd.Write},
+	{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.Write},
+	{Subject: "keymintd", Pattern: "state:/*/*/*/*/*", Access: statefsd.List},
 	{Subject: "keymintd", Pattern: "state:/*", Access: statefsd.List},
 	{Subject: "keymintd", Pattern: "state:/*/*", Access: statefsd.List},
 	{Subject: "keymintd", Pattern: "state:/*/*/*", Access: statefsd.List},
@@ -105,10 +108,11 @@ func bootWith(t *testing.T, r *rig.Rig, d disk.Disk, chance *testChance, limits 
 	admin := r.Endpoint(task, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
 		{Code: wire.OpCreateRoot}, {Code: wire.OpAddProtector}, {Code: wire.OpKeepProtectors},
 		{Code: wire.OpRemoveRoot}, {Code: wire.OpUnsealKeys, Need: capability.Seal}, {Code: wire.OpSealKeys}, {Code: wire.OpRemoveApp, Need: capability.Seal},
+		{Code: wire.OpBeginRekey, Need: capability.Seal}, {Code: wire.OpCommitRekey, Need: capability.Seal},
 		{Code: wire.OpAppKey},
 	}})
 	vault := r.Endpoint(task, ipc.EndpointSpec{Depth: 256, Parallel: 256, Takes: true, Ops: needing(capability.Put|capability.Get,
-		wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID, wire.OpSign)})
+		wire.OpAppKey, wire.OpSealRecord, wire.OpOpenRecord, wire.OpSealSegment, wire.OpOpenSegment, wire.OpVaultID, wire.OpVaultEpoch, wire.OpResealRecord, wire.OpSign)})
 	keys := r.Endpoint(task, ipc.EndpointSpec{Depth: 64, Parallel: 64, Ops: needing(capability.Generate|capability.Sign|capability.Wrap,
 		wire.OpGenerateKey, wire.OpPublicKey, wire.OpSign, wire.OpListKeys, wire.OpDeleteKey, wire.OpWrapKey, wire.OpUnwrapKey,
 		wire.OpRotateKey, wire.OpRevokeKey, wire.OpSealData, wire.OpUnsealData)})

@@ -37,6 +37,9 @@ func newMint(t *ipc.Task) *mint {
 	wire.OnObject(&m.mux, wire.OpSealSegment, m.sealSegment)
 	wire.OnObject(&m.mux, wire.OpOpenSegment, m.openSegment)
 	wire.On(&m.mux, wire.OpVaultID, m.vaultID)
+	wire.On(&m.mux, wire.OpVaultEpoch, func(context.Context, *ipc.Request, *wire.VaultEpochRequest) (*wire.VaultEpochReply, error) {
+		return &wire.VaultEpochReply{}, nil
+	})
 	return m
 }
 

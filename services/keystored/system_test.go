@@ -108,6 +108,9 @@ func start(s *system, limits vault.Limits) *system {
 	r.Host(fs, func() ipc.Service {
 		return statefsd.New(fs, statefsd.Config{Disk: files, Grants: []statefsd.Grant{
 			{Subject: "keystored", Pattern: "state:/identity/*/vault.*", Access: statefsd.Write},
+			{Subject: "keystored", Pattern: "state:/identity/*/epoch-*/vault.*", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/keys.head", Access: statefsd.Write},
+			{Subject: "keymintd", Pattern: "state:/identity/*/epoch-*/apps/*", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/keymint/device.salt", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/root.keys", Access: statefsd.Write},
 			{Subject: "keymintd", Pattern: "state:/identity/*/keys.head", Access: statefsd.Write},
@@ -121,7 +124,7 @@ func start(s *system, limits vault.Limits) *system {
 		{Code: wire.OpDelete, Need: capability.Del}, {Code: wire.OpList, Need: capability.List},
 	}})
 	adminEP := r.Endpoint(s.keystored, ipc.EndpointSpec{Depth: 32, Parallel: 32, Ops: []ipc.Op{
-		{Code: wire.OpOpenVault, Need: appRights}, {Code: wire.OpForgetVault},
+		{Code: wire.OpOpenVault, Need: appRights}, {Code: wire.OpForgetVault}, {Code: wire.OpRekeyVault, Need: appRights},
 	}})
 	cfg := keystored.Config{
 		KeyMint: r.Connect(s.keystored, mintEP), StateFS: r.Connect(s.keystored, fsEP), Limits: limits,
@@ -154,7 +157,7 @@ func (s *system) hostMint(files ipc.Slot) ipc.Slot {
 }
 
 func vaultOps() (ops []ipc.Op) {
-	for op := wire.OpAppKey; op <= wire.OpVaultID; op++ {
+	for op := wire.OpAppKey; op <= wire.OpResealRecord; op++ {
 		ops = append(ops, ipc.Op{Code: op, Need: appRights})
 	}
 	return ops

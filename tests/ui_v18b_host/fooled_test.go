@@ -81,6 +81,7 @@ func newDen(t *testing.T) *den {
 	vaultEP := r.Endpoint(mint, ipc.EndpointSpec{Depth: 64, Parallel: 64, Ops: []ipc.Op{
 		{Code: wire.OpAppKey, Need: storeRights}, {Code: wire.OpSealRecord, Need: storeRights}, {Code: wire.OpOpenRecord, Need: storeRights},
 		{Code: wire.OpSealSegment, Need: storeRights}, {Code: wire.OpOpenSegment, Need: storeRights}, {Code: wire.OpVaultID, Need: storeRights},
+		{Code: wire.OpVaultEpoch, Need: storeRights}, {Code: wire.OpResealRecord, Need: storeRights},
 	}})
 	cfg := keymintd.Config{RNG: r.Connect(mint, rngEP), StateFS: r.Connect(mint, filesEP)}
 	r.Host(mint, func() ipc.Service { return keymintd.New(mint, cfg) })

@@ -64,6 +64,7 @@ var services = []service{
 		{11, "CreateRecovery", message{{1, "user", "alice"}, credential(2, "have", 3)}},
 		{12, "RemoveCredential", message{{1, "user", "alice"}, credential(2, "have", 1), {3, "kind", enum(2)}, {4, "anyway", true}}},
 		{13, "UninstallApp", message{{1, "sid", uint64(sid)}, {2, "app", "notes"}}},
+		{14, "Rekey", message{{1, "user", "alice"}, {2, "password", hexadecimal("correct horse")}, {3, "pin", hexadecimal("271828")}, {4, "recovery", hexadecimal("000G-40R4")}}},
 	}},
 	{"keymintd", []operation{
 		{1, "CreateRoot", message{{1, "user", "alice"}, {2, "incarnation", incarnation}, protector(3, "protector", 1)}},
@@ -73,12 +74,16 @@ var services = []service{
 		{5, "UnsealKeys", message{protector(1, "protector", 1)}},
 		{6, "SealKeys", one("sid", uint64(sid))},
 		{7, "RemoveApp", nil},
+		{8, "BeginRekey", message{{1, "ids", []uint64{1, 300}}, {2, "auths", hexadecimal("stretched bytes")}}},
+		{9, "CommitRekey", nil},
 		{16, "AppKey", message{{1, "create", true}, {2, "id_alone", true}}},
 		{17, "SealRecord", message{{1, "sequence", uint64(300)}, {2, "kind", uint32(1)}, {3, "name", "greeting"}, {4, "value", hexadecimal("hello")}}},
 		{18, "OpenRecord", message{{1, "sequence", uint64(300)}, {2, "kind", uint32(1)}, {3, "record", hexadecimal("sealed bytes")}}},
-		{19, "SealSegment", message{{1, "header", hexadecimal("header")}, {2, "body", hexadecimal("body")}}},
+		{19, "SealSegment", message{{1, "header", hexadecimal("header")}, {2, "body", hexadecimal("body")}, {4, "next", true}}},
 		{20, "OpenSegment", message{{1, "header", hexadecimal("header")}, {2, "sealed", hexadecimal("sealed bytes")}}},
 		{21, "VaultID", nil},
+		{22, "VaultEpoch", nil},
+		{23, "ResealRecord", message{{1, "key_id", hexadecimal("a key's id")}, {2, "sequence", uint64(300)}, {3, "kind", uint32(1)}, {4, "record", hexadecimal("sealed bytes")}, {5, "size", uint32(300)}}},
 		{32, "GenerateKey", message{{1, "name", "signer"}, {2, "purpose", enum(1)}, {3, "uses", uint32(3)}}},
 		{33, "PublicKey", message{{1, "name", "signer"}, {2, "version", uint32(300)}}},
 		{34, "Sign", message{{1, "name", "signer"}, {2, "message", hexadecimal("to be signed")}}},
@@ -99,6 +104,7 @@ var services = []service{
 		{5, "OpenVault", one("create", true)},
 		{6, "ForgetVault", one("user", "alice")},
 		{8, "DropApp", nil},
+		{9, "RekeyVault", nil},
 	}},
 }
 
