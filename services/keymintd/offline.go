@@ -61,9 +61,7 @@ func OpenOffline(file func(path string) []byte, user string, incarnation [Incarn
 	if f.keys, err = decodeRootKeys(file(rootPath(user)), of); err != nil {
 		return nil, faultIn(rootPath(user), err)
 	}
-	if f.file = file(f.headPath()); f.file == nil {
-		return nil, faultIn(f.headPath(), damageAt(0))
-	}
+	f.file = file(f.headPath())
 	root, err := f.open(protector{id: id, auth: auth}, salt[:])
 	if err != nil {
 		return nil, err

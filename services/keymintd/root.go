@@ -16,7 +16,7 @@ type rootFiles struct {
 	of     owner
 	keys   *rootKeys
 	sum    [sha256.Size]byte // of root.keys
-	file   []byte            // keys.head
+	file   []byte            // keys.head, nil if there is none
 	head   *keyHead          // after open
 	behind bool              // after open: the head is about the generation before
 }
@@ -33,8 +33,11 @@ func (s *Service) readRoot(ctx context.Context, of owner) (*rootFiles, error) {
 	if f.keys, err = decodeRootKeys(file, of); err != nil {
 		return nil, faultIn(path, err)
 	}
-	f.file, err = s.mustRead(ctx, f.headPath(), maxKeyHeadFile)
-	return f, err
+	f.file, err = s.files.settled(ctx, f.headPath(), maxKeyHeadFile)
+	if errors.Is(err, ipc.NotFound) {
+		return f, nil // Where it must be is worth believing only when root.keys was opened.
+	}
+	return f, faultIn(f.headPath(), err)
 }
 
 // mustRead reads a file whose absence is damage. The caller has its lock.
@@ -58,10 +61,7 @@ func (f *rootFiles) open(p protector, salt []byte) (*secret.Bytes, error) {
 	if err != nil {
 		return nil, faultIn(path, err)
 	}
-	under := headKey(root)
-	defer under.Wipe()
-	f.head, err = openKeyHead(under, f.of, f.file)
-	if err != nil {
+	if f.head, err = f.openHead(root); err != nil {
 		root.Wipe()
 		return nil, faultIn(f.headPath(), err)
 	}
@@ -71,6 +71,15 @@ func (f *rootFiles) open(p protector, salt []byte) (*secret.Bytes, error) {
 		return nil, older(path, f.headPath(), err)
 	}
 	return root, nil
+}
+
+func (f *rootFiles) openHead(root *secret.Bytes) (*keyHead, error) {
+	if f.file == nil {
+		return nil, damageAt(0)
+	}
+	under := headKey(root)
+	defer under.Wipe()
+	return openKeyHead(under, f.of, f.file)
 }
 
 func (f *rootFiles) headPath() string { return headPath(f.of.user, f.keys.epoch) }

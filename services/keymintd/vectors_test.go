@@ -66,6 +66,15 @@ func (b block) bytes(name string) []byte {
 	return p
 }
 
+// optional is bytes for a field that may be missing.
+func (b block) optional(name string) []byte {
+	b.t.Helper()
+	if _, ok := b.fields[name]; !ok {
+		return nil
+	}
+	return b.bytes(name)
+}
+
 func (b block) key(name string) *secret.Bytes {
 	b.t.Helper()
 	return secret.Take(b.bytes(name))
@@ -253,6 +262,15 @@ func ringVector(b block) error {
 	}
 	b.same("file", id[:])
 	b.same("key", r.data.Expose())
+	for i, k := range r.former {
+		at := i * ringFormer
+		if f := b.bytes("former")[at:][:ringFormer]; !bytes.Equal(k.id[:], f[:KeyIDSize]) || !bytes.Equal(k.data.Expose(), f[KeyIDSize:]) {
+			b.t.Errorf("former data key %d is another one", i)
+		}
+	}
+	if len(r.former)*ringFormer != len(b.optional("former")) {
+		b.t.Errorf("%d former data keys", len(r.former))
+	}
 	says := fmt.Sprintf("%d %d %x", r.generation, r.last, r.dead)
 	for _, k := range r.keys {
 		secret := k.public
@@ -266,6 +284,15 @@ func ringVector(b block) error {
 	}
 	b.resealed(func(c *chance) []byte { return sealRing(under, c, of, id, r) })
 	return nil
+}
+
+// ring is an app's, with the data key that the block says, and the former ones.
+func (b block) ring() *ring {
+	r := newRing(b.text("app"), b.key("key"))
+	for f := b.optional("former"); len(f) > 0; f = f[ringFormer:] {
+		r.former = append(r.former, formerKey{[KeyIDSize]byte(f), secret.Copy(f[KeyIDSize:ringFormer])})
+	}
+	return r
 }
 
 func recordVector(b block) error {
@@ -299,7 +326,7 @@ func segmentVector(b block) error {
 
 func blobVector(b block) error {
 	of, app := b.owner(), b.text("app")
-	r, id := newRing(app, b.key("key")), fileID(b.key("names"), app)
+	r, id := b.ring(), fileID(b.key("names"), app)
 	k, err := openBlob(r, of, id, b.bytes("data"))
 	if err != nil {
 		return err
@@ -314,7 +341,7 @@ func blobVector(b block) error {
 
 func appDataVector(b block) error {
 	of, app, associated := b.owner(), b.text("app"), b.bytes("associated")
-	r, id := newRing(app, b.key("key")), fileID(b.key("names"), app)
+	r, id := b.ring(), fileID(b.key("names"), app)
 	plain, err := openAppData(r, of, id, associated, b.bytes("data"))
 	if err != nil {
 		return err

@@ -128,6 +128,9 @@ def roots():
 
 # ---- rings ----
 
+# Former data keys, each after the file id that the ring had with it.
+FORMER = tuple(file_id(made(f"former names {n}"), APP) + made(f"former data {n}") for n in (1, 2))
+
 def signer(name=b"k", number=1, version=1, state=1, purpose=1, uses=3, secret=SEED, length=None):
     return struct.pack("<B", len(name) if length is None else length) + name + struct.pack("<BBBIQ", purpose, uses, state, version, number) + secret
 
@@ -139,10 +142,14 @@ def double(n, least, most):
     return min(size, most)
 
 
-def ring(*keys, app=APP, version=2, generation=1, last=None, dead=None, count=None, size=None, length=None):
+def ring(*keys, app=APP, version=None, generation=1, last=None, dead=None, count=None, size=None, length=None, former=(), formers=None):
+    version = version or (3 if former else 2)
     last = len(keys) if last is None else last
     dead = bytes((last + 7) // 8) if dead is None else dead
-    b = struct.pack("<BQB", version, generation, len(app) if length is None else length) + app + DATA + u64(last) + dead
+    b = struct.pack("<BQB", version, generation, len(app) if length is None else length) + app + DATA
+    if version == 3:
+        b += bytes([len(former) if formers is None else formers]) + b"".join(former)
+    b += u64(last) + dead
     b += bytes([len(keys) if count is None else count]) + b"".join(keys)
     return b.ljust(double(len(b), 256, 7040) if size is None else size, b"\0")
 
@@ -152,14 +159,16 @@ def ring_file(plain, app=APP, under=RINGS, **ad):
 
 
 def rings():
-    def vec(name, expect, data, says=None, app=APP, rings=RINGS, names=NAMES, user="alice", chance=None):
+    def vec(name, expect, data, says=None, app=APP, rings=RINGS, names=NAMES, user="alice", chance=None, former=()):
         fields = dict(user=user, incarnation=INC, app=app.decode(), rings=rings, names=names)
         if says is not None:
             fields.update(says=says, file=file_id(NAMES, app), key=DATA)
+        if former:
+            fields.update(former=b"".join(former))
         vector("ring-" + name, "ring", expect, data, chance, **fields)
 
-    def good(name, plain, says, app=APP):
-        vec(name, "ok", ring_file(plain, app), says, app, chance=CHANCE)
+    def good(name, plain, says, app=APP, former=()):
+        vec(name, "ok", ring_file(plain, app), says, app, chance=CHANCE, former=former)
 
     def said(name="k", purpose=1, uses=3, state=1, version=1, number=1, secret=SEED):
         return f" {name}:{purpose}:{uses}:{state}:{version}:{number}:{secret.hex()}"
@@ -181,6 +190,12 @@ def rings():
     says += "".join(said(names[-1].decode(), state=2, version=1 + i, number=32 + i, secret=PUBLIC) for i in range(24))
     good("full", ring(*full, last=4096, app=b"a" * 64), "1 4096 " + "00" * 512 + says + said(names[-1].decode(), version=25, number=56), b"a" * 64)
 
+    heir, heirs = FORMER[:1], FORMER
+    good("former", ring(signer(), former=heir), "1 1 00" + said(), former=heir)
+    good("two-former", ring(former=heirs, generation=5), "5 0 ", former=heirs)
+    good("full-with-two-former", ring(*full, last=4096, app=b"a" * 64, former=heirs),
+         "1 4096 " + "00" * 512 + says + said(names[-1].decode(), version=25, number=56), b"a" * 64, heirs)
+
     fine = ring_file(ring(signer()))
     vec("nothing", "damaged@0", b"")
     vec("short", "damaged@0", fine[:72])
@@ -195,7 +210,13 @@ def rings():
         "other-purpose": wrap(RINGS, CHANCE, wrap_ad(b"blob", file_id(NAMES, APP)), ring()),
         "other-label": ring_file(ring(), label=b"nexus wrap v2"),
         "in-version-1": ring_file(ring(version=1)),
-        "in-version-3": ring_file(ring(version=3)),
+        "in-version-3-without-former": ring_file(ring(version=3)),
+        "in-version-2-with-former": ring_file(flip(ring(former=heir), 0)),
+        "in-version-4": ring_file(ring(version=4)),
+        "in-three-former": ring_file(ring(former=heirs + heir)),
+        "in-former-over": ring_file(ring(signer(), former=heir, formers=2)),
+        "in-former-255": ring_file(ring(former=heir, formers=255)),
+        "in-former-cut": ring_file(ring(former=heirs, app=b"a" * 64)[:150]),
         "in-generation-0": ring_file(ring(generation=0)),
         "in-empty": ring_file(b""),
         "in-cut": ring_file(ring(signer())[:60]),
@@ -288,6 +309,26 @@ def blobs():
         vec(name, "not-authentic", data)
     vec("other-app", "not-authentic", good, app=b"other.app")
     vec("other-user", "not-authentic", good, user="bob")
+
+
+# ---- what former data keys open ----
+
+def former():
+    def vec(name, kind, expect, data, **more):
+        vector("former-" + name, kind, expect, data, None,
+               **dict(dict(user="alice", incarnation=INC, app=APP.decode(), key=made("other data"), names=NAMES, former=b"".join(FORMER)), **more))
+
+    for n, f in enumerate(FORMER):
+        under = f[16:]
+        vec(f"blob-{n + 1}", "blob", "ok", blob(under=derive(under, "nexus data v1 blobs"), id=f[:16]), says="1 3 1 1", seed=SEED)
+        vec(f"data-{n + 1}", "appdata", "ok", app_data(b"a value", under=derive(under, "nexus data v1 appdata"), id=f[:16]),
+            associated=b"about", plain=b"a value")
+        vec(f"blob-{n + 1}-of-another-ring", "blob", "not-authentic", blob(under=derive(under, "nexus data v1 blobs"), id=FORMER[1 - n][:16]))
+        vec(f"data-{n + 1}-of-the-present-ring", "appdata", "not-authentic",
+            app_data(b"a value", under=derive(under, "nexus data v1 appdata")), associated=b"about")
+    vec("blob-under-none", "blob", "wrong-key", blob(id=FORMER[0][:16]))
+    vec("data-under-none", "appdata", "wrong-key", app_data(b"a value", id=FORMER[1][:16]), associated=b"about")
+    vec("blob-tag", "blob", "not-authentic", flip(blob(under=derive(FORMER[0][16:], "nexus data v1 blobs"), id=FORMER[0][:16]), -1))
 
 
 # ---- data of apps ----
@@ -393,5 +434,5 @@ print("""# Vectors of docs/spec/keymint.md about key files and blobs, written by
 # what goes in and what comes out. chance is what rngd answered: where it stands,
 # sealing again must give the same data. Bytes are hexadecimal, lines of one name
 # belong together.""")
-for write in roots, rings, blobs, all_app_data, heads:
+for write in roots, rings, blobs, all_app_data, former, heads:
     write()

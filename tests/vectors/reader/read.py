@@ -268,13 +268,14 @@ def read_root(files, user, protector, auth, salt):
         raise Fault("not-found", path)
     if hmac256(derive(root, "nexus root v2 file"), data[:-64]) != data[-64:-32]:
         f.fail(len(data) - 64, "tag")
-    return root, int.from_bytes(data[22:30], "little"), hashlib.sha256(data).digest()
+    epoch = int.from_bytes(data[30:34], "little")
+    return root, int.from_bytes(data[22:30], "little"), hashlib.sha256(data).digest(), path[:-9] + (f"epoch-{epoch}/" if epoch else "")
 
 
-def read_key_head(files, user, root, generation, sum_):
+def read_key_head(files, user, root, generation, sum_, folder):
     """What generation each ring has at least, by file id, of those that exist; it has been compared with root.keys."""
     root_path = f"state/identity/{user['id'].decode()}/root.keys"
-    path = root_path[:-9] + "keys.head"
+    path = folder + "keys.head"
     if path not in files:
         raise Fault("damaged", path, 0, "missing")
     data = files[path]
@@ -356,12 +357,16 @@ def read_ring(path, data, user, keys):
 
 
 def ring_of(f, name, keys):
-    f.must(f.number(1) == 2, "version")
+    version = f.number(1)
+    f.must(version in (2, 3), "version")
     generation = f.number(8)
     f.must(generation >= 1, "generation")
     app = f.take(f.number(1))
     f.must(id_ok(app, 64) and file_id(keys["names"], app) == name, "app id")
     ring = {"app": app, "generation": generation, "data": f.take(32), "keys": {}}
+    former = f.number(1) if version == 3 else 0
+    f.must(former <= 2 and (former > 0) == (version == 3), "former data keys")
+    ring["former"] = [(f.take(16), f.take(32)) for _ in range(former)]
     last = f.number(8)
     f.must(last <= 4096, "last")
     dead = int.from_bytes(f.take((last + 7) // 8), "little")
@@ -434,8 +439,8 @@ def read_header(data, at, magic=b"NXVS"):
 class Vault:
     """The user's vault, read once from its beginning."""
 
-    def __init__(self, files, user, keys):
-        self.path = f"state/identity/{user['id'].decode()}/vault.kv"
+    def __init__(self, files, user, keys, folder):
+        self.path = folder + "vault.kv"
         self.head_path = self.path[:-2] + "head"
         self.user, self.keys = user, keys
         self.live, self.last, self.tail = {}, 0, None
@@ -628,14 +633,14 @@ def read(files, name, kind, word, say=lambda *_: None, known=None):
     user, protector, auth = login(users, name, kind, word, known)
     say("auth token", auth)
     say("key of the protector", kek(auth, salt, user["id"], user["incarnation"], protector["id"]))
-    root, generation, sum_ = read_root(files, user, protector, auth, salt)
+    root, generation, sum_, folder = read_root(files, user, protector, auth, salt)
     say("root key", root)
-    head_path, rows = read_key_head(files, user, root, generation, sum_)
+    head_path, rows = read_key_head(files, user, root, generation, sum_, folder)
     keys = subkeys(root)
     for label, key in keys.items():
         say(label + " key", key)
-    vault = Vault(files, user, keys)
-    prefix = f"state/identity/{name.decode()}/apps/"
+    vault = Vault(files, user, keys, folder)
+    prefix = folder + "apps/"
     rings = {}
     for path in sorted(p for p in files if p.startswith(prefix)):
         ring = read_ring(path, files[path], user, keys)
@@ -659,6 +664,8 @@ def read(files, name, kind, word, say=lambda *_: None, known=None):
 def say_more(ring, say):
     """What is made of an app's keys while they are in use."""
     app = ring["app"].decode()
+    for _, key in ring["former"]:
+        say(f"former data key of {app}", key)
     for use in ("encrypt", "nonce"):
         say(f"record {use} key of {app}", derive(ring["data"], f"nexus record v1 {use}"))
     for name, seed in ring["keys"].items():
