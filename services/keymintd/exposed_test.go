@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -38,6 +39,10 @@ func (w *world) walk(ctx context.Context, s *seat, a *app, blob, record, segment
 		"SealKeys":       {w.admin, nil, &wire.SealKeysRequest{Sid: 99}},
 		"RemoveRoot":     {w.admin, nil, &wire.RemoveRootRequest{User: "nobody"}},
 		"RemoveApp":      {w.admin, s.token("gone", capability.Seal), &wire.RemoveAppRequest{}},
+		"BeginRekey":     {w.admin, identity, beginWith(guard(1, "password"))},
+		"CommitRekey":    {w.admin, s.w.start(bob).token("nexus.identityd", capability.Seal), &wire.CommitRekeyRequest{}},
+		"VaultEpoch":     {w.vault, a.token, &wire.VaultEpochRequest{}},
+		"ResealRecord":   {w.vault, a.token, &wire.ResealRecordRequest{KeyId: w.idOf(a.name), Sequence: 1, Kind: 1, Record: record}},
 		"AppKey":         {w.vault, a.token, &wire.AppKeyRequest{Create: true}},
 		"SealRecord":     {w.vault, a.token, &wire.SealRecordRequest{Sequence: 2, Kind: 1, Name: "n", Value: []byte("v")}},
 		"OpenRecord":     {w.vault, a.token, &wire.OpenRecordRequest{Sequence: 1, Kind: 1, Record: record}},
@@ -79,16 +84,23 @@ func (w *world) walk(ctx context.Context, s *seat, a *app, blob, record, segment
 func (w *world) private() map[string][]byte {
 	all := make(map[string][]byte)
 	note := func(name string, b []byte) { all[name] = bytes.Clone(b) }
-	for _, acct := range w.svc.accounts {
-		note("rings key", acct.rootKeys.rings.Expose())
-		note("names key", acct.rootKeys.names.Expose())
-		note("head key", acct.rootKeys.head.Expose())
-		note("chain key", acct.rootKeys.chain.key.Expose())
-		note("chain nonce key", acct.rootKeys.chain.nonce.Expose())
+	accounts := slices.Collect(maps.Values(w.svc.accounts))
+	for _, sess := range w.svc.sessions {
+		if sess.rekeying != nil {
+			accounts = append(accounts, sess.rekeying.next)
+		}
+	}
+	for _, acct := range accounts {
+		of := fmt.Sprintf(" of epoch %d", acct.epoch)
+		note("rings key"+of, acct.rootKeys.rings.Expose())
+		note("names key"+of, acct.rootKeys.names.Expose())
+		note("head key"+of, acct.rootKeys.head.Expose())
+		note("chain key"+of, acct.rootKeys.chain.key.Expose())
+		note("chain nonce key"+of, acct.rootKeys.chain.nonce.Expose())
 		for app, r := range acct.rings {
-			note("data key of "+app, r.data.Expose())
-			note("record key of "+app, r.records.key.Expose())
-			note("record nonce key of "+app, r.records.nonce.Expose())
+			note("data key of "+app+of, r.data.Expose())
+			note("record key of "+app+of, r.records.key.Expose())
+			note("record nonce key of "+app+of, r.records.nonce.Expose())
 			for _, k := range r.keys {
 				if k.seed == nil {
 					continue
@@ -102,6 +114,15 @@ func (w *world) private() map[string][]byte {
 		}
 	}
 	return all
+}
+
+// idOf is the id of an app's data key, nothing while nobody is unsealed.
+func (w *world) idOf(app string) []byte {
+	for _, acct := range w.svc.accounts {
+		id := fileID(acct.rootKeys.names, app)
+		return id[:]
+	}
+	return make([]byte, KeyIDSize)
 }
 
 // root is the root key, and the key that wraps it.
@@ -186,6 +207,12 @@ func TestNoCallReturnsPrivateBytes(t *testing.T) {
 		if len(private) < 20 || !shows(slices.Concat([]byte("x"), private["root key"]), private["root key"]) {
 			t.Errorf("%d keys are looked for", len(private))
 		}
+		expect(t, "a rekey", s.rekey(ctx, guard(1, "password")), nil)
+		for name, key := range w.root(onDisk(t, d)) {
+			private[name+" after a rekey"] = key
+		}
+		expect(t, "unseal", s.unsealKeys(ctx, guard(1, "password")), nil)
+		check("rekeyed", blob)
 		s.lock(ctx)
 		next := w.start(alice)
 		s, a = next, next.app("demo")
