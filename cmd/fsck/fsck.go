@@ -16,6 +16,7 @@ import (
 
 	"nexus.internal/os/ipc"
 	"nexus.internal/os/ipc/wire"
+	"nexus.internal/os/services/epochs"
 	"nexus.internal/os/services/identityd/guesses"
 	"nexus.internal/os/services/identityd/userdb"
 	"nexus.internal/os/services/keymintd"
@@ -110,8 +111,13 @@ func (c *check) fault(file string, err error) {
 	}
 }
 
-// onDisk is the path of a file that services know below state:.
+// onDisk is the path of a file that services know below state:, and below is the
+// way back.
 func onDisk(path string) string { return statePrefix + strings.TrimPrefix(path, "state:/") }
+func below(file string) string  { return "state:/" + strings.TrimPrefix(file, statePrefix) }
+
+// folderOf begins the paths of what is sealed below a user's root key.
+func folderOf(user string, epoch uint32) string { return onDisk(epochs.Prefix(user, epoch)) }
 
 // has takes a file that must be there.
 func (c *check) has(file string) ([]byte, bool) {
@@ -193,19 +199,27 @@ func (c *check) folders() bool {
 
 // user checks one user's files without keys.
 func (c *check) user(u *userdb.User) {
-	dir := userFolders + u.ID + "/"
-	for _, name := range []string{"root.keys", "keys.head"} {
-		if data, ok := c.has(dir + name); ok {
-			c.fault(dir+name, keymintd.CheckFile("state:/identity/"+u.ID+"/"+name, data, u.Incarnation))
+	root := userFolders + u.ID + "/root.keys"
+	epoch := c.epoch(u, root)
+	dir := folderOf(u.ID, epoch)
+	for _, file := range []string{root, dir + "keys.head"} {
+		if data, ok := c.has(file); ok {
+			c.fault(file, keymintd.CheckFile(below(file), data, u.Incarnation))
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(c.files)) {
-		name, ours := strings.CutPrefix(file, dir)
+		of, name, ours := epochs.Split(u.ID, below(file))
 		switch {
-		case !ours:
+		case !ours || file == root:
+		case of < epoch:
+			c.known[file] = true
+			c.find(file, -1, Note, "below a root key that the user no longer has; the next unseal takes it away")
+		case of > epoch:
+			c.known[file] = true
+			c.find(file, -1, Note, "of a rekey that was cut short; it opens nothing")
 		case ringName.MatchString(name):
 			c.known[file] = true
-			c.fault(file, keymintd.CheckFile("state:/identity/"+u.ID+"/"+name, c.files[file], u.Incarnation))
+			c.fault(file, keymintd.CheckFile(below(file), c.files[file], u.Incarnation))
 		case tailName.MatchString(name):
 			c.known[file] = true
 			c.find(file, -1, Tail, "%d bytes that a power cut had left behind the vault were kept here", len(c.files[file]))
@@ -222,6 +236,22 @@ func (c *check) user(u *userdb.User) {
 	if u.VaultCreated || kv || head {
 		c.vault(dir, u.VaultCreated)
 	}
+}
+
+// epoch is that of the user's root key. Where root.keys cannot be read, it is the
+// last of which there is a keys.head.
+func (c *check) epoch(u *userdb.User, root string) uint32 {
+	epoch, err := keymintd.EpochIn(c.files[root], u.Incarnation)
+	if err == nil {
+		return epoch
+	}
+	last := uint32(0)
+	for file := range c.files {
+		if of, name, ours := epochs.Split(u.ID, below(file)); ours && name == "keys.head" {
+			last = max(last, of)
+		}
+	}
+	return last
 }
 
 var (

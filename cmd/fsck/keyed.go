@@ -75,10 +75,10 @@ func (c *check) once(file string, err error) {
 
 // keyed checks what the user's keys open.
 func (c *check) keyed(u *userdb.User, o *keymintd.Offline) []Holding {
-	dir := userFolders + u.ID + "/"
+	dir := folderOf(u.ID, o.Epoch())
 	for _, file := range slices.Sorted(maps.Keys(c.files)) {
 		if name, ours := strings.CutPrefix(file, dir); ours && ringName.MatchString(name) {
-			_, err := o.OpenRing("state:/identity/"+u.ID+"/"+name, c.files[file])
+			_, err := o.OpenRing(below(file), c.files[file])
 			if errors.Is(err, ipc.NotFound) {
 				c.find(file, -1, Note, "of an app that was uninstalled; it opens nothing")
 				continue

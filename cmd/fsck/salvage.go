@@ -59,7 +59,7 @@ func Salvage(files Files, by Credential, draw Draw) (Files, error) {
 		return nil, err
 	}
 	defer o.Wipe()
-	dir := userFolders + by.User + "/"
+	dir := folderOf(by.User, o.Epoch())
 	c := &check{files: files, known: make(map[string]bool)}
 	data := files[dir+VaultFile]
 	index, whole := c.replayed(dir, data, o)
@@ -110,19 +110,24 @@ func sealHead(o *keymintd.Offline, p vault.Point, draw Draw) ([]byte, error) {
 	return append(header[:], sealed...), err
 }
 
-// Adopt looks whether salvaged is a whole vault of the user's, and answers what is
-// to take the place of the user's vault and head: its bytes, and a head of their
-// own.
-func Adopt(files, salvaged Files, by Credential, draw Draw) (kv, head []byte, err error) {
+// Adoption is what is to take the place of a user's vault: where, its bytes, and a
+// head that is about them.
+type Adoption struct {
+	Folder   string
+	KV, Head []byte
+}
+
+// Adopt looks whether salvaged is a whole vault of the user's.
+func Adopt(files, salvaged Files, by Credential, draw Draw) (*Adoption, error) {
 	o, err := open(files, by)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer o.Wipe()
 	c := &check{files: Files{HeadFile: salvaged[HeadFile]}, known: make(map[string]bool)}
 	point, ok := c.head("", o)
 	if !ok {
-		return nil, nil, ErrNotSalvaged
+		return nil, ErrNotSalvaged
 	}
 	r := vault.NewReplay(salvaged[VaultFile], point)
 	for segment, more := r.Next(); more; segment, more = r.Next() {
@@ -134,8 +139,8 @@ func Adopt(files, salvaged Files, by Credential, draw Draw) (kv, head []byte, er
 	}
 	result, err := r.Result()
 	if err != nil || result.Torn {
-		return nil, nil, ErrNotSalvaged
+		return nil, ErrNotSalvaged
 	}
-	head, err = sealHead(o, result.End, draw)
-	return salvaged[VaultFile], head, err
+	head, err := sealHead(o, result.End, draw)
+	return &Adoption{folderOf(by.User, o.Epoch()), salvaged[VaultFile], head}, err
 }

@@ -126,18 +126,18 @@ func runAdopt(args []string, std streams) error {
 		return err
 	}
 	defer c.Word.Wipe()
-	kv, head, err := fsck.Adopt(files, salvaged, c, draw)
+	a, err := fsck.Adopt(files, salvaged, c, draw)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.User, err)
 	}
-	return adopt(d, files, "state/identity/"+c.User+"/", kv, head, std.out)
+	return adopt(d, files, a, std.out)
 }
 
 // adopt moves what there is of a vault aside, and puts the other one there. If it
 // is cut short, it is done again: the head comes last, and without one nothing
 // opens.
-func adopt(d disk.Disk, files fsck.Files, dir string, kv, head []byte, out io.Writer) error {
-	aside := ""
+func adopt(d disk.Disk, files fsck.Files, a *fsck.Adoption, out io.Writer) error {
+	dir, aside := a.Folder, ""
 	for n := 1; ; n++ {
 		aside = ".damaged-" + strconv.Itoa(n)
 		_, vaultThere := files[dir+fsck.VaultFile+aside]
@@ -155,10 +155,10 @@ func adopt(d disk.Disk, files fsck.Files, dir string, kv, head []byte, out io.Wr
 		}
 		fmt.Fprintf(out, "%s is kept as %s\n", dir+name, name+aside)
 	}
-	if err := d.Replace(dir+fsck.VaultFile, kv); err != nil {
+	if err := d.Replace(dir+fsck.VaultFile, a.KV); err != nil {
 		return err
 	}
-	return d.Replace(dir+fsck.HeadFile, head)
+	return d.Replace(dir+fsck.HeadFile, a.Head)
 }
 
 // credential is how a command is told whose files to open.

@@ -209,3 +209,46 @@ func TestSalvageKeepsDeletions(t *testing.T) {
 		t.Errorf("with what was kept damaged:\n%s", e.out)
 	}
 }
+
+// After a rekey fsck looks where root.keys says, calls what is of another root key
+// harmless, and salvages and adopts there.
+func TestFsckAfterRekey(t *testing.T) {
+	t.Parallel()
+	s := newSim(t)
+	s.stock()
+	former := s.read("os/state/identity/alice/vault.kv")
+	s.boot("rekey alice password \"correct horse\"\nunlock alice password \"correct horse\"\nput alice/notes late 9\n")
+	if e := s.fsck(""); e.status != 0 || e.out != "" || e.err != "" {
+		t.Errorf("without keys: %+v", e)
+	}
+	if e := s.fsck(aliceWord); e.status != 0 || e.err != "" || !strings.Contains(e.out, "late") || !strings.Contains(e.out, "greeting") {
+		t.Errorf("with them: %+v", e)
+	}
+	s.write("os/state/identity/alice/vault.kv", former)
+	if err := os.Mkdir(filepath.Join(s.dir, "os/state/identity/alice/epoch-2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write("os/state/identity/alice/epoch-2/keys.head", "x")
+	e := s.fsck(aliceWord)
+	for _, line := range []string{
+		"state/identity/alice/vault.kv: note: below a root key that the user no longer has",
+		"state/identity/alice/epoch-2/keys.head: note: of a rekey that was cut short",
+	} {
+		if e.status != 0 || !strings.Contains(e.out, line) {
+			t.Errorf("no %q, or status %d:\n%s", line, e.status, e.out)
+		}
+	}
+	vault := "state/identity/alice/epoch-1/vault.kv"
+	s.damage(vault, func(path string, content []byte) error { return flip(path, content, len(content)-100) })
+	s.finds(s.fsck(aliceWord, "--salvage", "saved"), vault+": offset ")
+	if e := s.run(aliceWord, "adopt", "os", "saved", "--user", "alice"); e.status != 0 || !strings.Contains(e.out, vault+" is kept as vault.kv.damaged-1") {
+		t.Errorf("adopt: %+v", e)
+	}
+	if e := s.fsck(aliceWord); e.status != 0 || !strings.Contains(e.out, "greeting (may be out of date)") {
+		t.Errorf("after adopting: %+v", e)
+	}
+	s.boot("unlock alice password \"correct horse\"\nget alice/notes greeting\n")
+	if _, err := os.Stat(filepath.Join(s.dir, "os/state/identity/alice/vault.kv")); err == nil {
+		t.Error("the former vault is there still")
+	}
+}

@@ -210,7 +210,7 @@ func (m *morgue) recover(d dead) error {
 // revive boots from a dead disk, and looks. Deeper has the power cut at each call
 // that this makes.
 func (m *morgue) revive(d dead, deeper bool) (state, error) {
-	before := content(d.disk, kvPath)
+	before := content(d.disk, kvOf(d.disk))
 	w := &watched{Disk: d.disk.Clone()}
 	var cuts []cut
 	var lost error
@@ -243,11 +243,11 @@ func (m *morgue) revive(d dead, deeper bool) (state, error) {
 
 // kept says whether what a recovery has cut off a vault is in a file beside it.
 func kept(d disk.Disk, before []byte) error {
-	now := content(d, kvPath)
+	now := content(d, kvOf(d))
 	if len(now) >= len(before) {
 		return nil
 	}
-	if !bytes.Equal(content(d, fmt.Sprint(kvPath, ".tail-", len(now))), before[len(now):]) {
+	if !bytes.Equal(content(d, fmt.Sprint(kvOf(d), ".tail-", len(now))), before[len(now):]) {
 		return fmt.Errorf("%d bytes were cut off and not kept", len(before)-len(now))
 	}
 	return nil
@@ -255,7 +255,7 @@ func kept(d disk.Disk, before []byte) error {
 
 // told says whether the console tells of what a recovery has cut off.
 func told(w *world, d disk.Disk, before []byte) error {
-	dropped := len(before) - len(content(d, kvPath))
+	dropped := len(before) - len(content(d, kvOf(d)))
 	line := fmt.Sprintf("keystore: tail dropped (user=%s, bytes=%d,", user, dropped)
 	if dropped > 0 && !w.printed(line) {
 		return fmt.Errorf("%d bytes were cut off and the console does not say so", dropped)

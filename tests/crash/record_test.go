@@ -39,14 +39,14 @@ func (d *watched) Sync(path string) error {
 	d.say(simdisk.Sync, path, "", nil)
 	d.mu.Lock()
 	gate, off := d.gate, d.off
-	if path == kvPath {
+	if isKV(path) {
 		d.gate = nil
 	}
 	d.mu.Unlock()
-	if path == kvPath && gate != nil {
+	if isKV(path) && gate != nil {
 		<-gate
 	}
-	if path == kvPath && off {
+	if isKV(path) && off {
 		d.TakeAway()
 	}
 	return d.Disk.Sync(path)

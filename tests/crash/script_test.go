@@ -123,6 +123,18 @@ func newCredential() op {
 	}}
 }
 
+// rekey makes another root key and writes the vault anew, which seals the session.
+func rekey() op {
+	return op{text: "rekey", do: func(ctx context.Context, w *world) error {
+		word := boot.Password([]byte(password))
+		defer word.Secret.Wipe()
+		if err := w.launcher.Rekey(ctx, user, word); err != nil {
+			return err
+		}
+		return w.unseal(ctx)
+	}}
+}
+
 // comes and goes are the other user's.
 func comes() op {
 	return op{text: "create the other user", set: state{"@other": other}, again: ipc.Exists, do: func(ctx context.Context, w *world) error {
@@ -205,12 +217,12 @@ func script() []era {
 		w.some(10, 4), one(generate("calendar", "key")), one(deleteKey("mail", "signing")), one(newCredential()), one(comes()))
 	second := slices.Concat(bootOps(false),
 		w.some(20, 12), w.burst(7),
-		w.some(20), relock(), w.some(20, 5), one(put("calendar", "killed", w.value(900))))
+		w.some(20), relock(), one(rekey()), w.some(20, 5), one(put("calendar", "killed", w.value(900))))
 	carried := second[len(second)-1]
 	carried.carried = true
 	third := slices.Concat(one(carried), bootOps(false),
 		w.some(40, 20), one(put("mail", "torn", w.value(5000))))
 	fourth := slices.Concat(bootOps(false),
-		w.some(40), w.burst(5), one(generate("mail", "another")), one(newCredential()), one(goes()), relock(), w.some(10))
+		w.some(30), one(rekey()), w.some(10), w.burst(5), one(generate("mail", "another")), one(newCredential()), one(goes()), relock(), w.some(10))
 	return []era{{first, shutdown}, {second, killed}, {third, torn}, {fourth, shutdown}}
 }

@@ -3,10 +3,12 @@ package crash
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"nexus.internal/os/cmd/boot"
@@ -21,8 +23,24 @@ const (
 	user     = "alice"
 	other    = "bob" // comes and goes
 	password = "the password of alice"
-	kvPath   = "state/identity/alice/vault.kv"
+	folder   = "state/identity/alice/"
 )
+
+// kvOf is where the vault is that holds: root.keys says in which epoch
+// (docs/spec/keymint.md).
+func kvOf(d disk.Disk) string {
+	if root := content(d, folder+"root.keys"); len(root) > 34 {
+		if epoch := binary.LittleEndian.Uint32(root[30:]); epoch > 0 {
+			return fmt.Sprintf("%sepoch-%d/vault.kv", folder, epoch)
+		}
+	}
+	return folder + "vault.kv"
+}
+
+// isKV says whether the path is that of the user's vault, of whatever epoch.
+func isKV(path string) bool {
+	return strings.HasPrefix(path, folder) && strings.HasSuffix(path, "/vault.kv")
+}
 
 // appIDs are the apps that the script is about.
 var appIDs = []string{"calendar", "mail"}

@@ -71,7 +71,7 @@ var grammar = regexp.MustCompile(strings.NewReplacer(
 ).Replace(`^(?:` + strings.Join([]string{
 	`init: start`,
 	`(?:rngd|statefsd|policyd|keymintd|identityd|keystore): ready`,
-	`identity: user created \(user=ID\)`,
+	`identity: (?:user created|rekeyed) \(user=ID\)`,
 	`identity: credential (?:set|removed) \(user=ID, kind=(?:password|pin|recovery)\)`,
 	`identity: app uninstalled \(user=ID, app=ID\)`,
 	`keystore: head FAIL \(user=ID\)`,
