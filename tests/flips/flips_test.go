@@ -72,7 +72,7 @@ func (s *system) unsealed(ctx context.Context) (sid uint64, err error) {
 	return sid, s.launcher.Unseal(ctx, sid, word)
 }
 
-// states are a directory after a shutdown, and one after a power cut.
+// states are a directory after a rekey and a shutdown, and one after a power cut.
 func states(t *testing.T) map[string]*simdisk.Disk {
 	t.Helper()
 	d := simdisk.New()
@@ -92,6 +92,8 @@ func states(t *testing.T) map[string]*simdisk.Disk {
 		must(t, err)
 	}
 	killed := d.Clone().Crash()
+	must(t, s.launcher.Rekey(t.Context(), "alice", word))
+	must(t, s.launcher.Unseal(t.Context(), sid, word))
 	s.Shutdown()
 	return map[string]*simdisk.Disk{"clean": d.Reopen(), "killed": killed}
 }

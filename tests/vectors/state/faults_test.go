@@ -93,7 +93,7 @@ func rings(d directory) []string {
 func faults(good map[string]goodVector) []fault {
 	var all []fault
 	for _, group := range []func(func(string) directory, func(fault)){
-		bootFaults, saltFaults, userFaults, guessFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults, keyHeadFaults, rollbacks,
+		bootFaults, saltFaults, userFaults, guessFaults, rootFaults, headFaults, vaultFaults, strangers, tailFaults, ringFaults, keyHeadFaults, rollbacks, rekeyFaults,
 	} {
 		group(func(name string) directory { return good[name].Files }, func(f fault) { all = append(all, f) })
 	}

@@ -27,6 +27,7 @@ const (
 	one      = "put alice/notes greeting \"hello from notes\"\n"
 	held     = "alice/notes greeting hello from notes\n"
 	stays    = "alice/mail greeting stays\n"
+	late     = "alice/notes late stays\n"
 )
 
 // goods are the good states. Each script ends with the machine off.
@@ -95,6 +96,15 @@ var goods = []good{
 	{name: "uninstalled", why: "a row of a ring that was destroyed, and a drop in the vault",
 		script: "boot\n" + makeUser + unlock + one + "generate alice/notes signing\nuninstall alice/notes\nput alice/mail greeting stays\nshutdown\n",
 		creds:  alice, holds: stays},
+	{name: "rekeyed", why: "another root key: keys.head, ring and vault in a folder of their own, and a ring with a former data key",
+		script: "boot\n" + makeUser + unlock + one + "generate alice/notes signing\nrekey " + alice + unlock + "put alice/notes late stays\nshutdown\n",
+		creds:  alice, holds: held + late, keys: "alice/notes signing\n"},
+	{name: "rekeyed-three-times", why: "a ring with two former data keys, of which there were three", from: "rekeyed", seed: 4,
+		script: "boot\nrekey " + alice + "rekey " + alice + unlock + "shutdown\n", creds: alice, holds: held + late, keys: "alice/notes signing\n"},
+	{name: "rekey-cut-short", why: "a power cut before another root key was the user's: what is in the folder of epoch 1 opens nothing",
+		script: "boot\n" + makeUser + unlock + one + "fault-power 11\nfails power-cut rekey " + alice, creds: alice, holds: held},
+	{name: "rekeyed-not-swept", why: "a power cut when another root key was the user's: what is in the user's own folder opens nothing",
+		script: "boot\n" + makeUser + unlock + one + "fault-power 12\nfails power-cut rekey " + alice, creds: alice, holds: held},
 	{name: "guessed", why: "two wrong guesses at a user, three at nobody",
 		script: "boot\n" + makeUser + unlock + one + strings.Repeat("fails bad-secret unseal alice pin 314159\n", 2) +
 			strings.Repeat("fails bad-secret login nobody pin 314159\n", 3) + "shutdown\n", creds: alice, holds: held},
