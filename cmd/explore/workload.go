@@ -152,13 +152,14 @@ func (w *writer) op(user, app string) string {
 	return fmt.Sprintf("delkey %s key%d", who, w.rng.IntN(2))
 }
 
-// session lets a user lock and unlock, and uninstall, while her apps run.
+// session lets a user lock and unlock, get another root key, and uninstall, while
+// her apps run.
 func (w *writer) session(u person) {
 	user := u.name
 	for range 1 + w.rng.IntN(3) {
 		w.pause(user + "-session")
 		command := "lock " + user
-		switch w.rng.IntN(7) {
+		switch w.rng.IntN(8) {
 		case 0:
 			command = "end " + user
 		case 1:
@@ -167,6 +168,8 @@ func (w *writer) session(u person) {
 			command = fmt.Sprintf("unlock %s password %s", user, password(user))
 		case 4:
 			command = "uninstall " + w.appOf(u)
+		case 5:
+			command = fmt.Sprintf("rekey %s password %s", user, password(user))
 		}
 		w.line("async %s-session try %s", user, command)
 	}

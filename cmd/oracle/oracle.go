@@ -259,7 +259,7 @@ func (o *Oracle) endOther(s *step) {
 	switch s.words[0] {
 	case "boot", "reboot":
 		o.settle()
-	case "lock", "end":
+	case "lock", "end", "rekey":
 		o.user(s.words[1]).lock(s.call, o.clock)
 	case "create-user", "remove-user":
 		o.replace(s.words[1])

@@ -320,3 +320,36 @@ func TestRekeyCutEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsInUseAfterARekey: nor after one that was refused, or begun and given
+// up, or after more rekeys than a ring remembers.
+func TestNothingIsInUseAfterARekey(t *testing.T) {
+	w := boot(t, 1, simdisk.New())
+	password := guard(1, "password")
+	w.do(func(ctx context.Context) {
+		s := w.unsealed(ctx, alice)
+		a := s.app("demo")
+		_, err := a.generate(ctx, "key")
+		expect(t, "generate", err, nil)
+		record, err := a.seal(ctx, 1, "n", "v")
+		expect(t, "seal", err, nil)
+		for range maxFormer + 2 {
+			id, err := a.key(ctx)
+			expect(t, "key", err, nil)
+			expect(t, "a wrong one", s.begin(ctx, guard(1, "passwort")), ipc.BadSecret)
+			expect(t, "begin", s.begin(ctx, password), nil)
+			expect(t, "begin again", s.begin(ctx, password), nil)
+			_, err = s.reseal(ctx, id, 2, record)
+			expect(t, "reseal of another", err, ipc.Damaged)
+			p, err := s.reseal(ctx, id, 1, record)
+			expect(t, "reseal", err, nil)
+			expect(t, "commit", s.commit(ctx), nil)
+			w.noKeys()
+			expect(t, "unseal", s.unsealKeys(ctx, password), nil)
+			record = p.Record
+		}
+		expect(t, "begin", s.begin(ctx, password), nil)
+		s.lock(ctx)
+		w.noKeys()
+	})
+}

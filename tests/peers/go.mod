@@ -1,12 +1,13 @@
 module nexus.internal/os/tests/peers
 
-go 1.26.0
+go 1.26.4
 
 replace nexus.internal/os => ../..
 
 require (
 	github.com/asynkron/protoactor-go v0.0.0-20240822202345-3c0e61ca19c9
 	github.com/bufbuild/protocompile v0.14.1
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/cloudflare/circl v1.6.5
 	go.etcd.io/bbolt v1.5.0
 	google.golang.org/grpc v1.84.0

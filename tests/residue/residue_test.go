@@ -3,6 +3,7 @@
 package residue
 
 import (
+	"bytes"
 	"bufio"
 	"encoding/base64"
 	"encoding/hex"
@@ -275,7 +276,20 @@ func live(t *testing.T, w *words, end []string) {
 		"join",
 		"steal alice/mail alice/mail token",
 	)
+	former := secrets(t, dir, "alice", word, values)
+	m.do(
+		"rekey alice password "+word+" pin "+pin,
+		"unlock alice password "+word,
+		"get alice/notes token "+values["token"],
+		"sign alice/notes key "+values["same"],
+		"get alice/mail token "+values["token"],
+	)
 	all := secrets(t, dir, "alice", word, values)
+	for name, secret := range former {
+		if _, now := all[name]; now && !bytes.Equal(all[name], secret) {
+			all[name+" before the rekey"] = secret
+		}
+	}
 	all["former credential"], all["wrong guess"], all["PIN"] = []byte(old), []byte(wrong), []byte(pin)
 	patterns := forms(all)
 	found := m.look(patterns)

@@ -1,7 +1,3 @@
-// Package wycheproof runs Project Wycheproof's vectors of Ed25519 (Apache-2.0,
-// github.com/C2SP/wycheproof) on keymintd's signatures. They are not copied here:
-// github.com/cloudflare/circl ships them with its own Ed25519, which is a third
-// opinion besides.
 package wycheproof
 
 import (
@@ -10,10 +6,6 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	circl "github.com/cloudflare/circl/sign/ed25519"
@@ -46,14 +38,7 @@ type vectors struct {
 }
 
 func read(t *testing.T) (v vectors) {
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cloudflare/circl").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "sign/ed25519/testdata/wycheproof_Ed25519.json.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := open(t, "github.com/cloudflare/circl", "sign/ed25519/testdata/wycheproof_Ed25519.json.gz")
 	defer func() { _ = file.Close() }()
 	text, err := gzip.NewReader(file)
 	if err != nil {
