@@ -78,6 +78,10 @@ func FuzzRing(f *testing.F) {
 			}
 		}
 		f.Add(r.encode().Expose())
+		for range maxFormer {
+			r = r.renewed(testKey("next data"), fileID(testKey("names"), r.app))
+			f.Add(r.encode().Expose())
+		}
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -92,7 +92,7 @@ func newMorgue(t *testing.T, chance *rand.Rand) *morgue {
 	m.wake = sync.NewCond(&m.mu)
 	switch {
 	case *full:
-		m.care, m.stride = care{subsets: 64}, []int{1, 24}
+		m.care, m.stride = care{subsets: 64}, []int{12, 24}
 	case brief():
 		m.care, m.stride = care{sectors: 4, subsets: 2}, []int{40}
 	default:
