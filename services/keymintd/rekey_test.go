@@ -85,6 +85,11 @@ func TestRekey(t *testing.T) {
 		expect(t, "generate", err, nil)
 		blob, err := a.detach(ctx, "away")
 		expect(t, "detach", err, nil)
+		_, err = a.generate(ctx, "doomed")
+		expect(t, "generate", err, nil)
+		doomed, err := a.wrap(ctx, "doomed")
+		expect(t, "wrap", err, nil)
+		expect(t, "delete", a.delete(ctx, "doomed"), nil)
 		data, err := a.sealData(ctx, "about", "data")
 		expect(t, "seal data", err, nil)
 		record, err := a.seal(ctx, 9, "name", "value")
@@ -136,6 +141,8 @@ func TestRekey(t *testing.T) {
 			if now, err := a.public(ctx, "key"); err != nil || !bytes.Equal(now, public) {
 				t.Errorf("public key %x, %v", now, err)
 			}
+			_, err = a.unwrap(ctx, "back", doomed)
+			expect(t, "unwrap of a key that was deleted", err, ipc.Denied)
 			w.noneOf(t, former)
 			w.onlyEpoch(t, d, epoch+1, 2)
 			if epoch < maxFormer {
