@@ -3,8 +3,8 @@
 package residue
 
 import (
-	"bytes"
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"flag"

@@ -1,0 +1,5 @@
+//go:build race
+
+package ui_v18b_host
+
+const raceDetector = true
