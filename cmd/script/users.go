@@ -101,7 +101,11 @@ func rekey(r *Strand, a []string) (string, error) {
 		defer c.Secret.Wipe()
 		all = append(all, c)
 	}
-	return "", r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Rekey(ctx, a[0], all...) })
+	err := r.AsLauncher(func(ctx context.Context, l *boot.Launcher) error { return l.Rekey(ctx, a[0], all...) })
+	if errors.Is(err, ipc.Exists) {
+		err = fmt.Errorf("%w: %s has a credential of another kind, and all have to be given", err, a[0])
+	}
+	return "", err
 }
 
 func removeUser(r *Strand, a []string) (string, error) {
