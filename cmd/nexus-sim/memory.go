@@ -14,13 +14,14 @@ import (
 	"nexus.internal/os/services/secret"
 )
 
-// uninterrupted is the runtime's setting under which it sends itself no
-// signals: each would leave registers, and a key in them, on a stack that
-// nobody clears. The runtime reads it only when a process starts.
-const uninterrupted = "asyncpreemptoff=1"
+// uninterrupted are the runtime's settings under which it sends itself no
+// signals, each of which would leave registers, and a key in them, on a stack that
+// nobody clears, and moves no stack to a smaller one, which would leave all that was
+// on it. The runtime reads them only when a process starts.
+const uninterrupted = "asyncpreemptoff=1,gcshrinkstackoff=1"
 
-// startUninterrupted starts this process anew, as the same process, with that
-// setting. It returns only if there is nothing to do, or if it cannot be done.
+// startUninterrupted starts this process anew, as the same process, with those
+// settings. It returns only if there is nothing to do, or if it cannot be done.
 func startUninterrupted() {
 	settings := os.Getenv("GODEBUG")
 	if isUninterrupted(settings) {
@@ -38,7 +39,13 @@ func startUninterrupted() {
 }
 
 func isUninterrupted(settings string) bool {
-	return slices.Contains(strings.Split(settings, ","), uninterrupted)
+	given := strings.Split(settings, ",")
+	for setting := range strings.SplitSeq(uninterrupted, ",") {
+		if !slices.Contains(given, setting) {
+			return false
+		}
+	}
+	return true
 }
 
 // warnMemory says what secrets in memory are not safe from on this machine.

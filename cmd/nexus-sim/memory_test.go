@@ -60,7 +60,7 @@ func TestNoWarningWithoutNeed(t *testing.T) {
 // TestStartsUninterrupted starts with other settings of the runtime's, which
 // stay: the process is what it was, with one more.
 func TestStartsUninterrupted(t *testing.T) {
-	for _, settings := range []string{"", "madvdontneed=1", "asyncpreemptoff=0", "asyncpreemptoff=1"} {
+	for _, settings := range []string{"", "madvdontneed=1", "asyncpreemptoff=0", "asyncpreemptoff=1", "gcshrinkstackoff=1", uninterrupted} {
 		s := newSim(t)
 		cmd := s.command(strings.NewReader("users\n"), "boot", "--state", "os")
 		cmd.Env = append(os.Environ(), "GODEBUG="+settings)
@@ -68,7 +68,12 @@ func TestStartsUninterrupted(t *testing.T) {
 			t.Errorf("with GODEBUG=%s: status %d: %s%s", settings, e.status, e.err, e.warnings)
 		}
 	}
-	if isUninterrupted("") || isUninterrupted("xasyncpreemptoff=1") || isUninterrupted("asyncpreemptoff=10") || !isUninterrupted("a=1,asyncpreemptoff=1") {
-		t.Error("a setting is taken for another")
+	for settings, want := range map[string]bool{
+		"": false, "asyncpreemptoff=1": false, "gcshrinkstackoff=1": false, uninterrupted: true, "gcshrinkstackoff=1,a=1,asyncpreemptoff=1": true,
+		"x" + uninterrupted: false, uninterrupted + "0": false,
+	} {
+		if isUninterrupted(settings) != want {
+			t.Errorf("%q is taken for another", settings)
+		}
 	}
 }

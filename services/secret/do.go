@@ -10,9 +10,11 @@ const Depth = 8 << 10
 // panics nothing is overwritten.
 //
 // It cannot help where f is interrupted by a signal: the kernel and the runtime
-// then save registers, with whatever is in them, to places that nobody clears.
-// The runtime sends one to have a goroutine run another, unless the process
-// was started with GODEBUG=asyncpreemptoff=1, as nexus-sim sees to it.
+// then save registers, with whatever is in them, to places that nobody clears. Nor
+// where the garbage collector moves the stack to a smaller one in the middle of f:
+// the old one stays as it is. The runtime sends such signals to have a goroutine run
+// another, and makes stacks smaller, unless the process was started with
+// GODEBUG=asyncpreemptoff=1,gcshrinkstackoff=1, as nexus-sim sees to it.
 func Do(f func()) {
 	below(false) // A stack that grew later would leave its old copy behind.
 	f()

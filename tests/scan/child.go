@@ -36,7 +36,7 @@ type Child struct {
 // it by signals, as in nexus-sim.
 func Start(test, mode string) (*Child, error) {
 	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
-	cmd.Env = append(os.Environ(), modeVar+"="+mode, "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), modeVar+"="+mode, "GODEBUG=asyncpreemptoff=1,gcshrinkstackoff=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -3,6 +3,7 @@ package argon2id
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"testing"
 
 	"golang.org/x/crypto/argon2"
@@ -76,12 +77,42 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// amidCollections runs fn on a stack that is larger than it needs, while garbage is
+// collected: then the runtime would move it to a smaller one, and leave the old one
+// as it is, were it not told to let stacks be.
+func amidCollections(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		deep()
+		fn()
+		close(done)
+		select {}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			runtime.GC()
+		}
+	}
+}
+
+//go:noinline
+func deep() byte {
+	var frame [48 << 10]byte
+	for i := range frame {
+		frame[i] = byte(i)
+	}
+	return frame[len(salt)]
+}
+
 func child(mode string) {
 	word, out := secret.New(40), secret.New(Size)
 	password(word.Expose())
 	for range 5 {
 		if mode == "own memory" {
-			Key((*[Size]byte)(out.Expose()), word.Expose(), salt, 1, memory, 1)
+			amidCollections(func() { Key((*[Size]byte)(out.Expose()), word.Expose(), salt, 1, memory, 1) })
 		} else {
 			made := argon2.IDKey(word.Expose(), salt, 1, memory, 1, Size)
 			copy(out.Expose(), made)
