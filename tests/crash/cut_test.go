@@ -23,7 +23,7 @@ import (
 )
 
 // full is the whole matrix: minutes.
-var full = flag.Bool("full", false, "cut and fail everything everywhere, also while a recovery recovers")
+var full = flag.Bool("full", false, "cut and fail everything everywhere, and more of the recoveries")
 
 // mostErrors is how many failures are told of before a test gives up.
 const mostErrors = 10
@@ -284,7 +284,8 @@ func (m *morgue) cut(c *cut, what string, may []state, depth int) {
 // TestEveryCut cuts the power before every call of the script that changes the
 // disk, with every loss: what is there afterwards is what was there after some
 // beginning of the script that has in it all that was acknowledged. Of those
-// recoveries some are cut themselves, at every call; with -full all of them are.
+// recoveries some are cut themselves, at every call; with -full more of them are,
+// and some of theirs.
 func TestEveryCut(t *testing.T) {
 	chance := seed(t)
 	r := record(t)
