@@ -4,10 +4,12 @@ package scan
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Width is how many bytes of a pattern are looked for at each of its ends: a
@@ -27,10 +29,22 @@ type Hit struct {
 
 func (h Hit) String() string { return fmt.Sprintf("%s at %x in %s", h.Name, h.Address, h.Region) }
 
+// looks is how often a process is looked at that unmaps memory meanwhile.
+const looks = 8
+
 // Process looks for patterns in all readable memory of a process, which must be
-// one's own child or run under the same user. An error means that some of it
-// was not looked at.
+// one's own child or run under the same user. It looks again if the process has
+// unmapped some of it meanwhile. An error means that some was not looked at.
 func Process(pid int, patterns map[string][]byte) (hits []Hit, err error) {
+	for range looks {
+		if hits, err = look(pid, patterns); !errors.Is(err, syscall.EIO) {
+			break
+		}
+	}
+	return hits, err
+}
+
+func look(pid int, patterns map[string][]byte) (hits []Hit, err error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return nil, err
