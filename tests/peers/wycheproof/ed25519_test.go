@@ -6,6 +6,10 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	circl "github.com/cloudflare/circl/sign/ed25519"
@@ -38,7 +42,14 @@ type vectors struct {
 }
 
 func read(t *testing.T) (v vectors) {
-	file := open(t, "github.com/cloudflare/circl", "sign/ed25519/testdata/wycheproof_Ed25519.json.gz")
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cloudflare/circl").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "sign/ed25519/testdata/wycheproof_Ed25519.json.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = file.Close() }()
 	text, err := gzip.NewReader(file)
 	if err != nil {

@@ -4,34 +4,13 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"io/fs"
 	"testing"
+
+	"github.com/c2sp/wycheproof"
 
 	"nexus.internal/os/services/keymintd/primitive"
 )
-
-// open opens a file of a module of which go.mod has the version.
-func open(t *testing.T, module, name string) *os.File {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
-	if err != nil || len(bytes.TrimSpace(dir)) == 0 {
-		// A module that no build imports is not there before it is asked for.
-		if out, err := exec.Command("go", "mod", "download", module).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if dir, err = exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 // suite is a file of vectors: what the kinds that are used here have.
 type suite struct {
@@ -61,9 +40,11 @@ type vector struct {
 
 func load(t *testing.T, name string) (s suite) {
 	t.Helper()
-	file := open(t, "github.com/c2sp/wycheproof", "testvectors_v1/"+name+"_test.json")
-	defer func() { _ = file.Close() }()
-	if err := json.NewDecoder(file).Decode(&s); err != nil {
+	text, err := fs.ReadFile(wycheproof.TestVectors, name+"_test.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}
 	return s
