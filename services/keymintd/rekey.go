@@ -1,6 +1,7 @@
 package keymintd
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -18,6 +19,7 @@ import (
 // is durable.
 type rekeying struct {
 	from   [sha256.Size]byte          // sum of the root.keys whose place it takes
+	head   []byte                     // the keys.head of that time: who changes a ring changes it
 	apps   map[[KeyIDSize]byte]string // by the ids of their data keys as they were
 	next   *account
 	writes []write
@@ -66,6 +68,9 @@ func (s *Service) beginRekey(ctx context.Context, r *ipc.Request, q *wire.BeginR
 		return nil, err
 	}
 	defer s.locks.releaseRoot(a.acct.user)
+	if a.acct.sessions > 1 {
+		return nil, ipc.Unavailable // Somebody could change a ring. Nobody can be unsealed under the locks.
+	}
 	f, err := s.proved(ctx, a, by)
 	if err != nil {
 		return nil, err
@@ -199,7 +204,10 @@ func (s *Service) draw(ctx context.Context, rings, protectors int) (f *fresh, er
 // renew builds everything that is below the new root key. It neither parks nor
 // fails.
 func (a *account) renew(f *rootFiles, rings []*ring, by []protector, salt []byte, draw *fresh) *rekeying {
-	k := &rekeying{from: f.sum, apps: make(map[[KeyIDSize]byte]string), next: newAccount(a.owner, draw.root, f.keys.epoch+1)}
+	k := &rekeying{
+		from: f.sum, head: f.file, apps: make(map[[KeyIDSize]byte]string),
+		next: newAccount(a.owner, draw.root, f.keys.epoch+1),
+	}
 	h := &keyHead{}
 	for i, r := range rings {
 		was, id := fileID(a.rootKeys.names, r.app), fileID(k.next.rootKeys.names, r.app)
@@ -255,8 +263,8 @@ func (s *Service) commitRekey(ctx context.Context, r *ipc.Request, _ *wire.Commi
 	if err = cmp.Or(err, a.over()); err != nil {
 		return nil, err
 	}
-	if f.sum != a.rekeying.from {
-		return nil, ipc.Unavailable // A protector came or went meanwhile.
+	if f.sum != a.rekeying.from || !bytes.Equal(f.file, a.rekeying.head) || a.acct.sessions > 1 {
+		return nil, ipc.Unavailable // A protector came or went meanwhile, or a ring has changed or could.
 	}
 	writes, epoch := a.rekeying.writes, a.rekeying.next.epoch
 	s.seal(a.session) // Not later: the writes may take long, and need no key.

@@ -237,6 +237,13 @@ func TestRekeyRefusals(t *testing.T) {
 		if now := onDisk(t, d); len(now) != len(before) || now["identity/alice/root.keys"] != before["identity/alice/root.keys"] {
 			t.Error("the disk has changed")
 		}
+		expect(t, "commit beside another session", s.commit(ctx), ipc.Unavailable)
+		expect(t, "begin beside another session", s.begin(ctx, password, pin), ipc.Unavailable)
+		_, err = second.app("demo").generate(ctx, "late")
+		expect(t, "generate", err, nil)
+		second.lock(ctx)
+		expect(t, "commit after a ring has changed", s.commit(ctx), ipc.Unavailable)
+		expect(t, "begin", s.begin(ctx, password, pin), nil)
 		expect(t, "remove the PIN", w.keep(ctx, alice, password, 1), nil)
 		expect(t, "commit after a protector went", s.commit(ctx), ipc.Unavailable)
 		expect(t, "begin", s.begin(ctx, password), nil)

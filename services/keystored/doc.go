@@ -7,7 +7,8 @@
 // last session is sealed or ended. It calls keymintd, always on behalf of the
 // request that it serves, and statefsd. It never holds a key, never decrypts
 // for another app than the request's own, never acknowledges what is not
-// durable, and never replaces a vault that it cannot read.
+// durable, and never replaces a vault that it cannot read. It removes no vault but
+// those of a user that is removed, and those below a former root key of the user's.
 //
 // The byte formats and their rules are in docs/spec/vault.md; the pure core is
 // the package vault.

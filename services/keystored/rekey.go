@@ -21,8 +21,11 @@ func (s *service) rekeyVault(ctx context.Context, req *ipc.Request, _ *wire.Reke
 			return nil, err
 		}
 	}
-	if v.state != open {
+	switch {
+	case v.state != open:
 		return nil, ipc.Denied
+	case len(v.sids) > 1:
+		return nil, ipc.Unavailable // What another session stores would be left behind.
 	}
 	v.writing = true
 	err = s.writeAnew(ctx, req, v)
